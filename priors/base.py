@@ -1,0 +1,207 @@
+"""Priors: what every one of them does, and how they combine.
+
+A subclass writes its mathematics, ``_value`` and ``_prox``. Checks of arguments, sums and multiples live here, once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, ClassVar
+
+import numpy as np
+
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
+from solvers.protocols import Term
+
+
+class Prior:
+    """Convex function ``g(x)`` of an image, known by its value and its proximal map.
+
+    Leading axes beyond those of one image are a batch: the value adds up, the proximal map acts on each. Priors are
+    frozen, keep no state between calls and never change their input. ``strength * prior`` and ``prior + prior`` are
+    priors again.
+    """
+
+    is_constraint: ClassVar[bool] = False
+    """Whether ``g`` is 0 on a set and infinite outside; a strength then has no effect."""
+
+    @property
+    def image_ndim(self) -> int:
+        """Least number of axes an image has."""
+        return 0
+
+    def value(self, x: Array) -> Any:
+        """``g(x)``: a float for numpy, a 0-d tensor with gradients for torch."""
+        return self._value(self._admit("x", x))
+
+    def prox(self, v: Array, step: Any) -> Array:
+        """Proximal map ``argmin_x step * g(x) + 1/2 |x - v|^2``.
+
+        Parameters
+        ----------
+        v : array
+            Image, ``(..., *image)``.
+        step : float
+            Step size, at least 0 (for torch also a 0-d tensor, with gradients).
+
+        Returns
+        -------
+        array
+            Of the shape and dtype of ``v``.
+        """
+        return self._prox(self._admit("v", v), step_size(step))
+
+    def terms(self) -> tuple[Term, ...]:
+        """The terms ``g_i(K_i x)`` whose sum is this prior, each with a cheap proximal map of ``g_i``."""
+        return (Term(self, None),)
+
+    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
+        """Proximal map of this prior plus the constraint ``lower <= x <= upper``."""
+        raise OperatorError(
+            f"the proximal map of {self!r} within bounds has no closed form. "
+            "Use a solver that splits the terms, such as ADMM or primal-dual."
+        )
+
+    def _value(self, x: Array) -> Any:
+        raise NotImplementedError
+
+    def _prox(self, v: Array, step: Any) -> Array:
+        raise NotImplementedError
+
+    def _admit(self, name: str, x: Any) -> Array:
+        """Return ``x`` as floating point, or say what is wrong with it."""
+        x = as_floating(name, x)
+        if x.ndim < self.image_ndim:
+            raise ShapeError(
+                f"{name} has shape {tuple(x.shape)}; {self!r} takes images of at least {self.image_ndim} axes. "
+                "Pass such an array, or build the prior for fewer axes."
+            )
+        return x
+
+    def __add__(self, other: Any) -> Prior:
+        if not isinstance(other, Prior):
+            return NotImplemented
+        return Sum((*_parts(self), *_parts(other)))
+
+    def __mul__(self, factor: Any) -> Prior:
+        if isinstance(factor, (bool, np.bool_)) or not isinstance(factor, (int, float, np.integer, np.floating)):
+            return NotImplemented
+        number = float(factor)
+        if not math.isfinite(number) or number <= 0:
+            raise ArgumentError(
+                f"factor is {number}; expected a finite number above 0. Leave the prior out if it must not count."
+            )
+        return self._scaled(number)
+
+    __rmul__ = __mul__
+
+    def _scaled(self, factor: float) -> Prior:
+        return self if self.is_constraint or factor == 1.0 else Scaled(self, factor)
+
+
+@dataclass(frozen=True, repr=False)
+class Scaled(Prior):
+    """``factor * prior``."""
+
+    prior: Prior
+    factor: float
+
+    @property
+    def image_ndim(self) -> int:
+        return self.prior.image_ndim
+
+    def _value(self, x: Array) -> Any:
+        return self.factor * self.prior.value(x)
+
+    def _prox(self, v: Array, step: Any) -> Array:
+        return self.prior.prox(v, step * self.factor)
+
+    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
+        return self.prior.prox_in_box(v, step * self.factor, lower, upper)
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(Term(self.factor * term.function, term.operator) for term in self.prior.terms())
+
+    def _scaled(self, factor: float) -> Prior:
+        return self.prior._scaled(self.factor * factor)
+
+    def __repr__(self) -> str:
+        return f"{self.factor:g} * {self.prior!r}"
+
+
+@dataclass(frozen=True, repr=False)
+class Sum(Prior):
+    """``sum_i prior_i``.
+
+    Its proximal map is known for constraints alone and for one further prior within bounds; otherwise use ``terms()``.
+    """
+
+    parts: tuple[Any, ...]
+
+    @property
+    def image_ndim(self) -> int:
+        return max(part.image_ndim for part in self.parts)
+
+    @property
+    def is_constraint(self) -> bool:  # type: ignore[override]
+        """Whether every part is a constraint."""
+        return all(part.is_constraint for part in self.parts)
+
+    def _value(self, x: Array) -> Any:
+        return sum(part.value(x) for part in self.parts)
+
+    def _prox(self, v: Array, step: Any) -> Array:
+        bounds = [part for part in self.parts if hasattr(part, "bounds")]
+        others = [part for part in self.parts if not hasattr(part, "bounds")]
+        if len(others) > 1:
+            raise OperatorError(
+                f"the proximal map of {self!r} has no closed form. Use a solver that splits the terms, such as ADMM or "
+                "primal-dual, or keep one prior and bounds."
+            )
+        if not bounds:
+            return others[0].prox(v, step)
+        box = reduce(lambda a, b: a.intersect(b), bounds)
+        return others[0].prox_in_box(v, step, *box.bounds) if others else box.prox(v, step)
+
+    def terms(self) -> tuple[Term, ...]:
+        return tuple(term for part in self.parts for term in part.terms())
+
+    def _scaled(self, factor: float) -> Prior:
+        return Sum(tuple(part._scaled(factor) for part in self.parts))
+
+    def __repr__(self) -> str:
+        return f"({' + '.join(map(repr, self.parts))})"
+
+
+def _parts(prior: Prior) -> tuple[Prior, ...]:
+    return prior.parts if isinstance(prior, Sum) else (prior,)
+
+
+def as_floating(name: str, x: Any) -> Array:
+    """Return ``x`` as an array of single or double precision; integers become float32 where it holds them."""
+    if arrays.is_torch(x):
+        return x if x.is_floating_point() or x.is_complex() else x.float()
+    x = np.asarray(x)
+    if x.dtype in (np.float32, np.float64, np.complex64, np.complex128):
+        return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    if x.dtype.kind not in "biufc":
+        raise DTypeError(f"{name} has dtype {x.dtype}; expected numbers. Convert it, for example to float32.")
+    if x.dtype.itemsize > 8:  # extended precision
+        return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
+    return x.astype(np.result_type(x.dtype, np.float32))
+
+
+def step_size(step: Any) -> Any:
+    """Return ``step`` as a Python float (tensors pass), or say what is wrong with it."""
+    if arrays.is_torch(step):
+        return step
+    if isinstance(step, (bool, np.bool_, str)) or not hasattr(step, "__float__"):
+        raise DTypeError(f"step is {step!r}; expected a number. Pass a plain number.")
+    number = float(step)
+    if not (math.isfinite(number) and number >= 0):
+        raise ArgumentError(f"step is {number}; expected a finite number of at least 0. Pass such a number.")
+    return number

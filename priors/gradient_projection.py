@@ -1,0 +1,166 @@
+"""Fast gradient projection on the dual problem of total variation.
+
+    minimise over x    1/2 |x - v|^2 + strength * sum_g |(K x)_g|     within lower <= x <= upper
+    maximise over y    min_x 1/2 |x - v|^2 + strength <K x, y>        over |y_g| <= 1
+
+The inner minimum is at ``x(y) = clip(v - strength K^H y)``. One sweep is
+
+    r    <- y + beta (y - y_old)                     beta = k / (k + 5) after k sweeps
+    y    <- P(r + K x(r) / (strength |K|^2))         P projects each group onto the unit ball
+
+Beck and Teboulle 2009 with the momentum of Chambolle and Dossal 2015 and a restart where the dual objective drops
+(O'Donoghue and Candes 2015). The duality gap ``strength * sum_g (|(K x)_g| - <(K x)_g, y_g>)`` is a sum of
+non-negative numbers and bounds ``1/2 |x - solution|^2``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from priors.differences import Gradient
+from priors.group_norm import GroupNorm, inner_differences
+from priors.layout import tile_rows
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.kernels import launch
+
+FIRST_CHECK = 8  # sweeps before the first look at the duality gap; a look costs about half a sweep
+UNBOUNDED = (-np.inf, np.inf)
+
+
+def squared_norm(scales: Sequence[float], shape: Sequence[int]) -> float:
+    """``|K|^2`` for differences without wrapping of a spatial ``shape``, exactly; 1 where there are no differences."""
+    parts = zip(scales, shape, strict=True)
+    return sum((2 * scale * math.sin(math.pi * (n - 1) / (2 * n))) ** 2 for scale, n in parts) or 1.0
+
+
+@dataclass(frozen=True)
+class PackedProblem:
+    """The problem for images packed as in :mod:`priors.layout`."""
+
+    strength: float
+    scales: tuple[float, ...]  # 1 / spacing of each spatial axis
+    isotropic: bool
+    bounds: tuple[float, float] = UNBOUNDED
+
+    def solve(
+        self, v: np.ndarray, dual: np.ndarray, iterations: int, tol: float | None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return the image, its dual variable, and the largest relative gap above ``tol`` that is left (else 0).
+
+        Each image stops on its own, so a batch gives what its images give alone.
+        """
+        image, duals = np.empty_like(v), np.stack((dual, dual, dual))
+        n = len(self.scales)
+        for axis in range(n):  # differences past the border do not exist
+            duals[:, :, :, axis][(..., -1, *(slice(None),) * (n - 1 - axis))] = 0
+        images = len(v)
+        phase, momentum, active = np.zeros(images, np.int64), np.zeros(images, np.int64), np.ones(images, np.bool_)
+        previous, relative, done = np.full(images, -np.inf), np.zeros(images), 0
+        while done < iterations and active.any():
+            count = iterations - done if tol is None else min(iterations - done, max(FIRST_CHECK, done // 8))
+            self._sweep(count, image, v, duals, phase, momentum, active)
+            done += count
+            if tol is not None:
+                gap, primal, rounding = self._certificate(image, v, duals, phase)
+                active &= gap > np.maximum(tol * primal, rounding)
+                momentum[primal - gap < previous - rounding] = 0
+                previous, relative = primal - gap, gap / np.maximum(primal, np.finfo(v.dtype).tiny)
+        return image, duals[phase % 3, np.arange(images)], float(np.max(relative, where=active, initial=0.0))
+
+    def _sweep(self, n: int, image: np.ndarray, v: np.ndarray, duals: np.ndarray, *progress: np.ndarray) -> None:
+        from priors import kernels
+
+        norm = squared_norm(self.scales, v.shape[5 - len(self.scales) :])
+        weights = np.array([self.strength * scale for scale in self.scales], v.dtype)
+        ascent = np.array([scale / (self.strength * norm) for scale in self.scales], v.dtype)
+        lower, upper = map(v.dtype.type, self.bounds)
+        launch(
+            kernels.sweeps, kernels.sweeps_parallel, v.size, n, tile_rows(v, len(weights) + 1), image, v, duals,
+            *progress, weights, ascent, lower, upper, self.isotropic,
+        )  # fmt: skip
+
+    def _certificate(self, x: np.ndarray, v: np.ndarray, duals: np.ndarray, phase: np.ndarray) -> tuple[Any, Any, Any]:
+        """Duality gap, primal objective and what rounding may contribute to the gap, for each image."""
+        weights = [self.strength * scale for scale in self.scales]
+        total, gap, fit, size = packed_sums(x, weights, self.isotropic, v, duals, phase).T
+        return gap, total + fit, 4 * np.finfo(v.dtype).eps * sum(weights) * size
+
+
+def packed_sums(
+    x: np.ndarray, weights: Sequence[float], isotropic: bool, v: Any = None, duals: Any = None, phase: Any = None
+) -> np.ndarray:
+    """Total variation of each packed image; with the other arguments also gap, data term and size: ``(images, 4)``."""
+    from priors import kernels
+
+    if duals is None:
+        v, duals, phase = x, np.empty((1, len(x), 0, 0, 0, 0, 0), x.dtype), np.zeros(len(x), np.int64)
+    rows = x.shape[2] * x.shape[3]
+    out = np.zeros((len(x) * rows, 4))
+    launch(
+        kernels.sums, kernels.sums_parallel, x.size, x, v, duals, phase, np.array(weights, x.dtype), isotropic, out
+    )  # fmt: skip
+    return out.reshape(len(x), rows, 4).sum(axis=1)
+
+
+def exact_lines(
+    v: np.ndarray, strength: float, bounds: tuple[float, float] = UNBOUNDED
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The same for packed real signals, exactly; ``strength`` is divided by the spacing."""
+    from priors import kernels
+
+    rows, n = v.reshape(-1, v.shape[-1]), v.shape[-1]
+    x = np.empty_like(rows)
+    launch(kernels.lines, kernels.lines_parallel, rows.size, rows, x, strength)
+    dual = np.cumsum((x - rows) / strength, axis=-1, dtype=np.float64).astype(v.dtype).clip(-1, 1)
+    dual[:, n - 1] = 0
+    x = x if bounds == UNBOUNDED else x.clip(*bounds)  # exact along a line, where clipping keeps the order of pixels
+    return x.reshape(v.shape), dual.reshape((*v.shape[:2], 1, *v.shape[2:])), 0.0
+
+
+def solve_generic(
+    v: Array, dual: Array, strength: Any, groups: GroupNorm, bounds: tuple[Any, Any], iterations: int, tol: float | None
+) -> tuple[Array, Array, float]:
+    """The same for arrays of any kind, with gradients for torch; the images of a batch stop together."""
+    K = groups.gradient
+    ascent = 1.0 / (strength * squared_norm(K.scales, tuple(v.shape[v.ndim - K.ndim :])))
+    y = previous = dual * arrays.asarray(inner_differences(tuple(v.shape[v.ndim - K.ndim :])), v)
+    value, age, relative = -math.inf, 0, 0.0
+    for k in range(1, iterations + 1):
+        r = y + (age / (age + 5)) * (y - previous)
+        y, previous = groups.project(r + ascent * K(_primal(v, r, strength, K, bounds))), y
+        age += 1
+        if tol is not None and k % FIRST_CHECK == 0:
+            relative, now = _certificate(v, y, strength, groups, bounds)
+            if not relative > tol:
+                break
+            age, value = (0 if now < value else age), now
+    return _primal(v, y, strength, K, bounds), y, relative
+
+
+def _primal(v: Array, y: Array, strength: Any, K: Gradient, bounds: tuple[Any, Any]) -> Array:
+    """``clip(v - strength K^H y)``."""
+    x = v - strength * K.adjoint(y)
+    return x if bounds == UNBOUNDED else x.clip(*bounds)
+
+
+def _certificate(v: Array, y: Array, strength: Any, groups: GroupNorm, bounds: tuple[Any, Any]) -> tuple[float, float]:
+    """Largest relative duality gap of an image, as far as rounding lets it be seen, and the dual objective of all."""
+    if arrays.is_torch(v):
+        v, y = v.detach(), y.detach()
+    strength, K = arrays.to_float(strength), groups.gradient
+    x = _primal(v, y, strength, K, bounds)
+    Kx = K(x)
+    axes = tuple(range(-K.ndim, 0)) + (() if groups.channel_axis is None else (groups.channel_axis,))
+    wide = (-K.ndim - 1, *(axis if axis >= -K.ndim else axis - 1 for axis in axes))
+    total = strength * groups.norms(Kx).sum(wide)
+    gap = total - strength * (Kx * y.conj()).real.sum(wide)
+    primal = total + 0.5 * (abs(x - v) ** 2).sum(axes)
+    rounding = 4 * arrays.eps(v) * strength * sum(K.scales) * abs(x).sum(axes)
+    relative = (gap - rounding) / primal.clip(min=arrays.eps(v) ** 4)
+    return float(relative.max()), float((primal - gap).sum())

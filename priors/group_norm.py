@@ -1,0 +1,158 @@
+"""Sum of the norms of groups of differences: what total variation applies to the gradient of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from priors.base import Prior
+from priors.differences import Gradient
+from priors.layout import Layout, tile_rows
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.kernels import launch
+
+
+@dataclass(frozen=True)
+class GroupNorm(Prior):
+    """``g(z) = weight * sum_g |z_g|`` for differences ``z = K x`` of shape ``(..., ndim, *spatial)``.
+
+    A group is the differences of one pixel: in all directions where ``isotropic``, else in one; in all channels where
+    there is a ``channel_axis``; real and imaginary part always. Where ``K`` is periodic, the differences that wrap
+    around belong to no group: they cost nothing and the proximal map leaves them as they are. ``g(K x)`` is then total
+    variation without wrapping, while ``K^H K`` is diagonal in Fourier.
+
+    Parameters
+    ----------
+    gradient : Gradient
+        ``K``.
+    isotropic : bool
+        Whether the directions are coupled.
+    channel_axis : int, optional
+        Negative axis of the image whose entries are coupled, before its spatial axes.
+    weight : float
+        Factor of the norm.
+    """
+
+    gradient: Gradient
+    isotropic: bool = True
+    channel_axis: int | None = None
+    weight: float = 1.0
+
+    @property
+    def image_ndim(self) -> int:
+        channels = 0 if self.channel_axis is None else -self.channel_axis - self.gradient.ndim
+        return self.gradient.ndim + 1 + channels
+
+    def norms(self, z: Array) -> Array:
+        """``|z_g|`` of every group; the axes summed over are kept with length 1."""
+        if self.gradient.periodic:
+            z = z * self._inner(z)
+        axes = ((-self.gradient.ndim - 1,) if self.isotropic else ()) + self._channel_axes
+        if arrays.is_torch(z):  # its gradient at 0 is 0, where that of a square root is infinite
+            return arrays.namespace(z).linalg.vector_norm(z, dim=axes, keepdim=True) if axes else z.abs()
+        squares = z.real**2 + z.imag**2 if arrays.is_complex(z) else z * z
+        return np.sqrt(squares.sum(axis=axes, keepdims=True) if axes else squares)
+
+    def project(self, z: Array) -> Array:
+        """Nearest point with ``|z_g| <= 1`` for every group."""
+        return z / self.norms(z).clip(min=1)
+
+    def split_step(
+        self, x: Array, z: Array, u: Array, step: Any, relax: float
+    ) -> tuple[Array, Array, Array, float, float]:
+        """One fused splitting update (Boyd et al. 2011, sections 3.1 and 3.4.3).
+
+        ``v = relax K x + (1 - relax) z``, ``z_new = prox(v + u, step)``, ``u_new = u + v - z_new``.
+
+        Parameters
+        ----------
+        x : array
+            Image, ``(..., *spatial)``.
+        z, u : array
+            Split and scaled dual variable, ``(..., ndim, *spatial)``.
+        step : float
+            Step size of the proximal map.
+        relax : float
+            Over-relaxation in [1, 2).
+
+        Returns
+        -------
+        z_new, u_new : array
+            The next split and dual variable.
+        b : array
+            ``K^H (z_new - u_new)``, for the next right-hand side.
+        primal_sq, dual_sq : float
+            ``|K x - z_new|^2`` and ``|z_new - z|^2``, without gradients.
+        """
+        operands = (x, z, u)
+        fits = all(isinstance(a, np.ndarray) and a.dtype == x.dtype and a.dtype.kind in "fc" for a in operands)
+        body = self._split_kernel if fits and self.gradient.periodic else self._split_generic
+        return body(x, z, u, step, relax)
+
+    def _split_generic(self, x: Array, z: Array, u: Array, step: Any, relax: float) -> Any:
+        Kx = self.gradient(x)
+        q = arrays.lincomb(relax, Kx, 1 - relax, z) + u
+        z_new = self.prox(q, step)
+        u_new = q - z_new
+        primal, dual = Kx - z_new, z_new - z
+        squares = (arrays.to_float(arrays.dot(r, r)) for r in (primal, dual))
+        return z_new, u_new, self.gradient.adjoint(z_new - u_new), *squares
+
+    def _split_kernel(self, x: np.ndarray, z: np.ndarray, u: np.ndarray, step: Any, relax: float) -> Any:
+        from priors import split_kernels as kernels
+
+        layout = Layout(self.gradient.ndim, self.channel_axis)
+        px, pz, pu = layout.pack(x), layout.pack(z, directions=True), layout.pack(u, directions=True)
+        z_new, u_new, b = np.empty_like(pz), np.empty_like(pu), np.empty_like(px)
+        sums = np.zeros((*px.shape[:1], *px.shape[2:4], 2))
+        number = px.dtype.type
+        least = float(np.finfo(px.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
+        scales = np.array(self.gradient.scales, px.dtype)
+        launch(
+            kernels.split, kernels.split_parallel, pz.size, tile_rows(px, len(scales)), px, pz, pu, z_new, u_new, b, scales,
+            number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
+        )  # fmt: skip
+        primal_sq, dual_sq = sums.sum(axis=(0, 1, 2))
+        z_new, u_new = (layout.unpack(a, z.shape, directions=True) for a in (z_new, u_new))
+        return z_new, u_new, layout.unpack(b, x.shape), float(primal_sq), float(dual_sq)
+
+    def _value(self, z: Array) -> Any:
+        total = self.weight * self.norms(z).sum()
+        return total if arrays.is_torch(z) else float(total)
+
+    def _prox(self, z: Array, step: Any) -> Array:
+        factor = shrinkage(self.norms(z), self.weight * step)
+        if not self.gradient.periodic:
+            return z * factor
+        return z * arrays.namespace(z).where(self._inner(z) > 0, factor, 1.0)
+
+    def _scaled(self, factor: float) -> GroupNorm:
+        return replace(self, weight=self.weight * factor)
+
+    def _inner(self, z: Array) -> Array:
+        """1 for the differences that count and 0 for those that wrap around, broadcastable to ``z``."""
+        return arrays.asarray(inner_differences(tuple(z.shape[z.ndim - self.gradient.ndim :])), z)
+
+    @property
+    def _channel_axes(self) -> tuple[int, ...]:
+        return () if self.channel_axis is None else (self.channel_axis - 1,)
+
+
+def shrinkage(size: Array, step: Any) -> Array:
+    """``max(1 - step / size, 0)``: the factor by which a group of this ``size`` shrinks."""
+    xp = arrays.namespace(size)
+    if not arrays.is_torch(size):
+        return 1 - step / np.maximum(size, max(step, float(np.finfo(size.dtype).tiny)))
+    step = xp.as_tensor(step, dtype=size.dtype, device=size.device)
+    return 1 - step / xp.maximum(size, step.clip(min=xp.finfo(size.dtype).tiny))
+
+
+def inner_differences(spatial: tuple[int, ...]) -> np.ndarray:
+    """False for the differences that lead past the border, ``(len(spatial), *spatial)``."""
+    inner = np.ones((len(spatial), *spatial), bool)
+    for axis in range(len(spatial)):
+        inner[(axis, *(slice(None),) * axis, -1)] = False
+    return inner

@@ -1,0 +1,59 @@
+"""Tikhonov regularisation: a squared norm of the image, or of a linear function of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from priors.base import Prior
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import OperatorError
+from solvers.protocols import Term
+
+
+@dataclass(frozen=True)
+class Tikhonov(Prior):
+    """``g(x) = 1/2 |K x|^2``.
+
+    ``prox(v, step) = v / (1 + step)`` without an operator. With one that is diagonal in Fourier,
+    ``prox(v, step) = (I + step K^H K)^-1 v`` takes two transforms; with another one, use ``terms()``.
+
+    Parameters
+    ----------
+    operator : object, optional
+        ``K``: callable, with ``adjoint``, ``norm()`` and ``fourier_gram(shape)`` (None where ``K^H K`` is not a
+        periodic convolution), such as ``priors.Gradient(periodic=True)``. None is the identity.
+
+    References
+    ----------
+    Tikhonov, 1963.
+    """
+
+    operator: Any = None
+
+    def _value(self, x: Array) -> Any:
+        z = x if self.operator is None else self.operator(x)
+        return 0.5 * arrays.dot(z, z)
+
+    def _prox(self, v: Array, step: Any) -> Array:
+        if self.operator is None:
+            return v * (1.0 / (1.0 + step))
+        gram = self.operator.fourier_gram(tuple(v.shape))
+        if gram is None:
+            raise OperatorError(
+                f"the proximal map of {self!r} has no closed form. Use a solver that splits the terms, such as ADMM or "
+                "primal-dual."
+            )
+        return arrays.filter_fourier(v, 1.0 / (1.0 + step * arrays.asarray(gram, v)), gram.ndim)
+
+    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
+        """Proximal map within bounds; exact without an operator, where pixels do not depend on each other."""
+        if self.operator is not None:
+            return super().prox_in_box(v, step, lower, upper)
+        from priors.constraints import Box
+
+        return Box(lower, upper).prox(self.prox(v, step), step)
+
+    def terms(self) -> tuple[Term, ...]:
+        return (Term(Tikhonov(), self.operator),)

@@ -1,0 +1,157 @@
+"""Values of an operator specification: arrays inline or from files, point spread functions, masks, angles."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recon import files
+from solvers.errors import FileError, SpecError, suggestion
+
+_TWO_TURNS = 4 * math.pi
+
+
+@dataclass(frozen=True)
+class Source:
+    """A specification and where it stands."""
+
+    name: str
+    folder: Path
+    """What the paths in it are relative to."""
+    content: Any
+    lines: dict[tuple[str, ...], int] = field(default_factory=dict)
+    """The line of each key; nested keys are given from the outside in."""
+
+    def error(self, message: str, *keys: str) -> SpecError:
+        """A SpecError that names the file and the line of ``keys``."""
+        line = self.lines.get(keys)
+        return SpecError(f"{self.name}{'' if line is None else f', line {line}'}: {message}")
+
+
+def plain(source: Source, key: str, value: Any) -> Any:
+    """Numbers, names and shapes as YAML gives them."""
+    # YAML 1.1 reads 1e-3 (no dot) as a string.
+    if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def array(source: Source, key: str, value: Any) -> np.ndarray:
+    """An array given inline, or read from a file."""
+    if isinstance(value, str):
+        try:
+            return files.read(source.folder / value).array
+        except FileError as error:
+            raise source.error(f"{key}: {error}", key) from error
+    try:
+        values = np.asarray([plain(source, key, entry) for entry in value] if isinstance(value, list) else value)
+    except ValueError:
+        raise source.error(f"{key} has rows of different lengths; expected equal rows of numbers.", key) from None
+    if values.dtype.kind not in "biufc" or not values.size:
+        raise source.error(f"{key} is {value!r}; expected numbers, or the path of a file that holds them.", key)
+    return values
+
+
+def psf(source: Source, key: str, value: Any) -> np.ndarray:
+    """A point spread function: an array, or the parameters of one."""
+    if not isinstance(value, Mapping):
+        values = array(source, key, value)
+        # Integers are a picture of the PSF and carry no scale: let it keep the brightness of the image.
+        picture = isinstance(value, str) and values.dtype.kind in "iu" and values.any()
+        return values / values.sum() if picture else values
+    name = next((str(name) for name in value if name not in _SHAPES), next(iter(value), ""))
+    if len(value) != 1 or name not in _SHAPES:
+        raise source.error(
+            f"{key} has the keys {list(value)}; expected one of {list(_SHAPES)}.{suggestion(name, _SHAPES)}", key
+        )
+    options, allowed = value[name], list(inspect.signature(_SHAPES[name]).parameters)
+    if not isinstance(options, Mapping) or not set(options) <= set(allowed):
+        raise source.error(f"{name} is {options!r}; expected a mapping with {', '.join(allowed)}.", key, name)
+    try:
+        return _SHAPES[name](**{option: plain(source, option, number) for option, number in options.items()})
+    except (TypeError, ValueError) as error:
+        raise source.error(f"{name}: {error}. Give numbers above 0.", key, name) from error
+
+
+def gaussian(sigma: Any, size: Any = None) -> np.ndarray:
+    """Gaussian PSF of unit sum; ``sigma`` in pixels, one for both axes or one for each."""
+    sigmas = _each_axis(sigma)
+    sizes = tuple(2 * math.ceil(4 * s) + 1 for s in sigmas) if size is None else _each_axis(size, len(sigmas))
+    out = np.ones(())
+    for s, n in zip(sigmas, sizes, strict=True):
+        profile = np.exp(-0.5 * ((np.arange(int(n)) - int(n) // 2) / s) ** 2)
+        out = np.multiply.outer(out, profile / profile.sum())
+    return out
+
+
+def uniform(size: Any) -> np.ndarray:
+    """Uniform PSF of unit sum; ``size`` in pixels, one for both axes or one for each."""
+    out = np.ones([int(n) for n in _each_axis(size)])
+    return out / out.size
+
+
+_SHAPES: dict[str, Callable[..., np.ndarray]] = {"gaussian": gaussian, "uniform": uniform}
+
+
+def _each_axis(value: Any, ndim: int = 2) -> tuple[float, ...]:
+    values = tuple(float(v) for v in value) if isinstance(value, (list, tuple)) else (float(value),) * ndim
+    if not values or not all(math.isfinite(v) and v > 0 for v in values):
+        raise ValueError(f"got {value!r}")
+    return values
+
+
+def mask(source: Source, key: str, value: Any) -> np.ndarray:
+    """Booleans: zero is not measured, the one other value (1, or 255 in a picture) is."""
+    values = array(source, key, value)
+    levels = np.unique(values)
+    if levels.size > 2 or (levels.size == 2 and levels[0] != 0):
+        shown = ", ".join(map(str, levels[:4].tolist()))
+        raise source.error(f"{key} holds {levels.size} values ({shown}, ...); expected 0 and one other.", key)
+    return values != 0
+
+
+def angles(source: Source, key: str, value: Any) -> np.ndarray:
+    """Radians, from a list, a file, a range, or any of these in degrees."""
+    if not isinstance(value, Mapping):
+        values = array(source, key, value)
+        largest = float(np.nanmax(np.abs(values)))
+        if largest > _TWO_TURNS:
+            remedy = f"For degrees write {key}: {{values: ..., degrees: true}}."
+            raise source.error(f"{key} reach {largest:g}; expected radians. {remedy}", key)
+        return values
+    allowed = ("values", "degrees") if "values" in value else ("start", "stop", "count", "degrees")
+    for name in value:
+        if name not in allowed:
+            hint = suggestion(name, allowed)
+            raise source.error(f"{key} has no key {name!r}; it takes {', '.join(allowed)}.{hint}", key, str(name))
+    degrees = value.get("degrees", False)
+    if not isinstance(degrees, bool):
+        raise source.error(f"degrees is {degrees!r}; expected true or false.", key, "degrees")
+    values = array(source, key, value["values"]) if "values" in value else _range(source, key, value)
+    return np.deg2rad(values) if degrees else values
+
+
+def _range(source: Source, key: str, value: Mapping[str, Any]) -> np.ndarray:
+    start, stop, count = value.get("start", 0.0), value.get("stop"), value.get("count")
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise source.error(f"count is {count!r}; expected the number of angles, a positive integer.", key)
+    try:
+        return np.linspace(float(start), float(stop), count, endpoint=False)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise source.error(f"start is {start!r} and stop is {stop!r}; expected two numbers.", key) from None
+
+
+CONVERTERS: dict[str, Callable[[Source, str, Any], Any]] = {
+    "angles": angles,
+    "coils": array,
+    "mask": mask,
+    "psf": psf,
+}
+"""For each parameter that is an array, what turns its YAML into one."""

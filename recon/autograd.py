@@ -1,0 +1,146 @@
+"""Any operator as a differentiable torch function, also where its body is numpy or numba.
+
+The backward pass of ``y = A x`` is ``A^H``, with torch's convention for complex gradients. Both directions are the same
+function with the roles exchanged, so gradients of any order, forward-mode derivatives and ``torch.func`` all work.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import OperatorError
+
+if TYPE_CHECKING:
+    from recon.operators.base import Operator
+
+
+def through_numpy(operator: Operator, tensor: Array, *, adjoint: bool = False) -> Array:
+    """Apply an operator without a torch body to a tensor, with gradients.
+
+    A CPU tensor shares its memory with the numpy body; nothing is copied. A tensor on another device goes to the
+    operator's ``_apply_torch`` and ``_adjoint_torch`` where it has them.
+
+    Parameters
+    ----------
+    operator : Operator
+        Its ``_apply`` and ``_adjoint`` take numpy arrays.
+    tensor : torch.Tensor
+        Of the shape and dtype that the body takes.
+    adjoint : bool
+        Apply ``A^H`` instead of ``A``; linear operators only.
+
+    Returns
+    -------
+    torch.Tensor
+        On the device of ``tensor``, with gradients.
+
+    Raises
+    ------
+    OperatorError
+        A tensor on another device than the CPU, for which the operator has no body. It is never copied silently.
+    """
+    _require_body(operator, tensor)
+    if hasattr(operator, "adjoint"):
+        return _linear_function().apply(operator, tensor, adjoint)
+    if tensor.device.type != "cpu":
+        return operator._apply_torch(tensor)  # type: ignore[attr-defined]
+    return _nonlinear_function().apply(operator, tensor)
+
+
+def vjp_by_torch(operator: Operator, x: Array, r: Array) -> Array:
+    """``J(x)^H r`` of an operator whose body is written in torch, by automatic differentiation."""
+    import torch
+
+    if not arrays.is_torch(x):
+        shared = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(r))
+        return arrays.to_numpy(vjp_by_torch(operator, *shared))
+    with torch.enable_grad():
+        differentiable = x if x.requires_grad else x.detach().requires_grad_()
+        y = operator(differentiable)
+        # Keeping the graph lets a training loss flow through this gradient too.
+        return torch.autograd.grad(y, differentiable, r, create_graph=x.requires_grad or r.requires_grad)[0]
+
+
+def _require_body(operator: Operator, tensor: Array) -> None:
+    if tensor.device.type != "cpu" and not hasattr(operator, "_apply_torch"):
+        raise OperatorError(
+            f"the tensor is on {tensor.device}; {operator!r} computes on the CPU only. "
+            "Pass x.cpu() and move the result back with .to(device)."
+        )
+
+
+def _on_device(operator: Any, tensor: Array, adjoint: bool) -> Array:
+    """Run the body for the device of ``tensor``; gradients are the caller's business."""
+    import torch
+
+    if tensor.device.type != "cpu":
+        return operator._adjoint_torch(tensor) if adjoint else operator._apply_torch(tensor)
+    given = arrays.to_numpy(tensor.resolve_neg())
+    return torch.from_numpy(_owned(operator._adjoint(given) if adjoint else operator._apply(given), given))
+
+
+def _owned(result: np.ndarray, given: np.ndarray) -> np.ndarray:
+    # torch must not see an alias of its own input that it does not know of, nor memory it may not write.
+    if np.may_share_memory(result, given) or not result.flags.writeable:
+        return np.array(result)
+    return np.ascontiguousarray(result)
+
+
+@lru_cache(maxsize=1)
+def _linear_function() -> Any:
+    """The autograd function of a linear operator (made on first use: torch is not imported before)."""
+    import torch
+
+    class Linear(torch.autograd.Function):
+        @staticmethod
+        def forward(operator: Any, tensor: Any, adjoint: bool) -> Any:
+            return _on_device(operator, tensor.detach(), adjoint)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.operator, _, ctx.adjoint = inputs
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return None, Linear.apply(ctx.operator, grad, not ctx.adjoint), None
+
+        @staticmethod
+        def jvp(ctx: Any, _operator: Any, tangent: Any, _adjoint: Any) -> Any:
+            return Linear.apply(ctx.operator, tangent, ctx.adjoint)
+
+        @staticmethod
+        def vmap(_info: Any, in_dims: Any, operator: Any, tensor: Any, adjoint: bool) -> Any:
+            return Linear.apply(operator, tensor.movedim(in_dims[1], 0), adjoint), 0
+
+    return Linear
+
+
+@lru_cache(maxsize=1)
+def _nonlinear_function() -> Any:
+    """The autograd function of a nonlinear operator with a numpy ``vjp``; it can be differentiated once."""
+    import torch
+    from torch.autograd.function import once_differentiable
+
+    class Nonlinear(torch.autograd.Function):
+        @staticmethod
+        def forward(operator: Any, tensor: Any) -> Any:
+            return _on_device(operator, tensor.detach(), False)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.operator, tensor = inputs
+            ctx.save_for_backward(tensor)
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, grad: Any) -> Any:
+            (tensor,) = ctx.saved_tensors
+            x, r = arrays.to_numpy(tensor), arrays.to_numpy(grad.resolve_neg())
+            return None, torch.from_numpy(_owned(ctx.operator.vjp(x, r), r))
+
+    return Nonlinear

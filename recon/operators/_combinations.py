@@ -1,0 +1,299 @@
+"""Operators made of operators: products, sums, multiples, adjoints and stacks.
+
+Each part runs its own body on tensors, so a combination of torch and numba operators is still differentiable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from recon.operators.base import LinearOperator
+from recon.operators.pointwise import Identity
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
+
+
+def _joint_kind(operators: Sequence[LinearOperator]) -> Literal["any", "real", "complex"]:
+    kinds = {operator.kind for operator in operators}
+    if {"real", "complex"} <= kinds:
+        raise OperatorError(
+            f"{' and '.join(map(repr, operators))} cannot be combined: one takes real arrays, the other gives complex "
+            "ones. Combine operators of one kind."
+        )
+    return "complex" if "complex" in kinds else "real" if "real" in kinds else "any"
+
+
+class _Combined(LinearOperator):
+    def __init__(self, parts: Sequence[LinearOperator], in_shape: tuple[int, ...], out_shape: tuple[int, ...]):
+        super().__init__(in_shape, out_shape)
+        self.parts = tuple(parts)
+        self.kind = _joint_kind(parts)
+        self.adjoint_tolerance = _loosest([part.adjoint_tolerance for part in parts])
+
+
+def _loosest(tolerances: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+    loosest: dict[str, float] = {}
+    for given in tolerances:
+        for name, value in (given or {}).items():
+            loosest[name] = max(value, loosest.get(name, 0.0))
+    return loosest or None
+
+
+def product(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
+    """``A B``, from which an identity vanishes."""
+    whole = Product(outer, inner)
+    return outer if isinstance(inner, Identity) else inner if isinstance(outer, Identity) else whole
+
+
+class Product(_Combined):
+    """``A B``."""
+
+    def __init__(self, outer: LinearOperator, inner: LinearOperator):
+        if outer.in_shape != inner.out_shape:
+            raise ShapeError(
+                f"cannot compose {outer!r} @ {inner!r}: the right one gives {inner.out_shape}, the left one takes "
+                f"{outer.in_shape}. Build them for matching shapes."
+            )
+        super().__init__((outer, inner), inner.in_shape, outer.out_shape)
+        self.nonnegative = outer.nonnegative and inner.nonnegative
+        self.selects = outer.selects and inner.selects
+        self.sampling = outer.sampling
+        if outer.sampling is not None and inner.sampling is not None and outer.selects:
+            self.sampling = outer.sampling & inner.sampling
+
+    def _apply(self, x: Array) -> Array:
+        outer, inner = self.parts
+        return outer(inner(x))
+
+    def _adjoint(self, y: Array) -> Array:
+        outer, inner = self.parts
+        return inner.adjoint(outer.adjoint(y))
+
+    def gram(self, x: Array) -> Array:
+        outer, inner = self.parts
+        return inner.adjoint(outer.gram(inner(x)))
+
+    def transfer(self) -> np.ndarray | None:
+        outer, inner = (part.transfer() for part in self.parts)
+        return None if outer is None or inner is None else outer * inner
+
+    def diagonal_gram(self) -> np.ndarray | None:
+        outer, inner = self.parts
+        diagonal = outer.diagonal_gram() if inner.selects else None
+        return None if diagonal is None else inner.adjoint(diagonal)
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
+        own = super().factors()
+        left, right = (part.factors() for part in self.parts)
+        if own is not None or left is None or right is None:
+            return own
+        # A = outer @ middle @ selection @ inner: one of the two between must vanish for a single pair to remain.
+        (outer, middle), (selection, inner) = left, right
+        if isinstance(middle, Identity):
+            outer = outer @ selection
+        elif isinstance(selection, Identity):
+            inner = middle @ inner
+        else:
+            return None
+        return None if outer.diagonal_gram() is None or inner.fourier_gram() is None else (outer, inner)
+
+    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
+        outer, inner = self.parts
+        return outer.with_sampling(sampling) @ inner
+
+    def __repr__(self) -> str:
+        return " @ ".join(map(repr, self.parts))
+
+
+class Sum(_Combined):
+    """``A + B``."""
+
+    def __init__(self, left: LinearOperator, right: LinearOperator):
+        if (left.in_shape, left.out_shape) != (right.in_shape, right.out_shape):
+            raise ShapeError(
+                f"cannot add {left!r} and {right!r}: their shapes differ. Build both for one in_shape and out_shape."
+            )
+        super().__init__((left, right), left.in_shape, left.out_shape)
+        self.nonnegative = left.nonnegative and right.nonnegative
+
+    def _apply(self, x: Array) -> Array:
+        left, right = self.parts
+        return left(x) + right(x)
+
+    def _adjoint(self, y: Array) -> Array:
+        left, right = self.parts
+        return left.adjoint(y) + right.adjoint(y)
+
+    def transfer(self) -> np.ndarray | None:
+        left, right = (part.transfer() for part in self.parts)
+        return None if left is None or right is None else left + right
+
+    def __repr__(self) -> str:
+        return f"({self.parts[0]!r} + {self.parts[1]!r})"
+
+
+class Scaled(_Combined):
+    """``factor * A``."""
+
+    def __init__(self, operator: LinearOperator, factor: complex):
+        if not np.isfinite(factor):
+            raise ArgumentError(f"factor is {factor}; expected a finite number. Scale the operator by a finite factor.")
+        super().__init__((operator,), operator.in_shape, operator.out_shape)
+        if isinstance(factor, complex):
+            if self.kind == "real":
+                raise DTypeError(f"factor is {factor}; {operator!r} takes real arrays. Scale it by a real number.")
+            self.kind = "complex"
+        self.factor = factor
+        self.nonnegative = operator.nonnegative and bool(np.isreal(factor) and np.real(factor) >= 0)
+        self.sampling = operator.sampling
+
+    def _apply(self, x: Array) -> Array:
+        return self.parts[0](x) * self.factor
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.parts[0].adjoint(y) * self.factor.conjugate()
+
+    def gram(self, x: Array) -> Array:
+        return self.parts[0].gram(self._admit(x, "x", self.in_shape)) * abs(self.factor) ** 2
+
+    def norm(self) -> float:
+        return abs(self.factor) * self.parts[0].norm()
+
+    def transfer(self) -> np.ndarray | None:
+        return _times(self.factor, self.parts[0].transfer())
+
+    def fourier_gram(self) -> np.ndarray | None:
+        return _times(abs(self.factor) ** 2, self.parts[0].fourier_gram())
+
+    def diagonal_gram(self) -> np.ndarray | None:
+        return _times(abs(self.factor) ** 2, self.parts[0].diagonal_gram())
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
+        pair = self.parts[0].factors()
+        return None if pair is None else (pair[0], self.factor * pair[1])
+
+    @property
+    def has_solve_shifted(self) -> bool:
+        return self.factor != 0 and self.parts[0].has_solve_shifted
+
+    def _solve_shifted(self, b: Array, rho: Any) -> Array:
+        square = abs(self.factor) ** 2
+        return self.parts[0].solve_shifted(b, rho / square) / square
+
+    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
+        return self.factor * self.parts[0].with_sampling(sampling)
+
+    def __repr__(self) -> str:
+        return f"{self.factor:g} * {self.parts[0]!r}"
+
+
+def _times(factor: complex, values: np.ndarray | None) -> np.ndarray | None:
+    return None if values is None else factor * values
+
+
+class Adjoint(_Combined):
+    """``A^H``."""
+
+    def __init__(self, operator: LinearOperator):
+        super().__init__((operator,), operator.out_shape, operator.in_shape)
+        self.nonnegative = operator.nonnegative
+        self.selects = operator.selects
+
+    def _apply(self, x: Array) -> Array:
+        return self.parts[0].adjoint(x)
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.parts[0](y)
+
+    def norm(self) -> float:
+        return self.parts[0].norm()
+
+    def transfer(self) -> np.ndarray | None:
+        transfer = self.parts[0].transfer()
+        return None if transfer is None else transfer.conj()
+
+    @property
+    def H(self) -> LinearOperator:
+        return self.parts[0]
+
+    def __repr__(self) -> str:
+        return f"{self.parts[0]!r}.H"
+
+
+class Stack(_Combined):
+    """Several measurements of one image."""
+
+    def __init__(self, operators: Sequence[LinearOperator], flatten: bool):
+        first = operators[0]
+        for operator in operators[1:]:
+            if operator.in_shape != first.in_shape:
+                raise ShapeError(
+                    f"stack got {operator!r} beside {first!r}; expected the same in_shape. Build them for one image."
+                )
+            if not flatten and operator.out_shape != first.out_shape:
+                raise ShapeError(
+                    f"stack got out_shape {operator.out_shape} beside {first.out_shape}; expected equal ones. "
+                    "Pass flatten=True to concatenate the flattened measurements."
+                )
+        self.flatten = flatten
+        self.sizes = tuple(math.prod(operator.out_shape) for operator in operators)
+        shape = (sum(self.sizes),) if flatten else (len(operators), *first.out_shape)
+        super().__init__(operators, first.in_shape, shape)
+        self.nonnegative = all(operator.nonnegative for operator in operators)
+        if any(operator.sampling is not None for operator in operators):
+            self.sampling = self._join([_everywhere(operator) for operator in operators], 0)
+
+    def _apply(self, x: Array) -> Array:
+        return self._join([operator(x) for operator in self.parts], len(self._batch(x, self.in_shape)))
+
+    def _adjoint(self, y: Array) -> Array:
+        terms = [operator.adjoint(part) for operator, part in zip(self.parts, self._split(y), strict=True)]
+        return sum(terms[1:], start=terms[0])
+
+    def _join(self, parts: Sequence[Array], batch_axes: int) -> Array:
+        xp = arrays.namespace(parts[0])
+        if self.flatten:
+            return xp.concatenate([part.reshape((*part.shape[:batch_axes], -1)) for part in parts], -1)
+        return xp.stack(parts, batch_axes)
+
+    def _split(self, y: Array) -> list[Array]:
+        batch = self._batch(y, self.out_shape)
+        if not self.flatten:
+            return [y[(slice(None),) * len(batch) + (k,)] for k in range(len(self.parts))]
+        ends = np.cumsum(self.sizes)
+        return [
+            y[..., end - length : end].reshape((*batch, *operator.out_shape))
+            for end, length, operator in zip(ends, self.sizes, self.parts, strict=True)
+        ]
+
+    @staticmethod
+    def _batch(array: Array, trailing: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(array.shape[: array.ndim - len(trailing)])
+
+    def gram(self, x: Array) -> Array:
+        terms = [operator.gram(x) for operator in self.parts]
+        return sum(terms[1:], start=terms[0])
+
+    def fourier_gram(self) -> np.ndarray | None:
+        return _total([operator.fourier_gram() for operator in self.parts])
+
+    def diagonal_gram(self) -> np.ndarray | None:
+        return _total([operator.diagonal_gram() for operator in self.parts])
+
+    def __repr__(self) -> str:
+        return f"stack({', '.join(map(repr, self.parts))})"
+
+
+def _everywhere(operator: LinearOperator) -> np.ndarray:
+    """Where it measures, over the whole of ``out_shape``."""
+    return np.broadcast_to(True if operator.sampling is None else operator.sampling, operator.out_shape)
+
+
+def _total(grams: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [gram for gram in grams if gram is not None]
+    return sum(known[1:], start=known[0]) if len(known) == len(grams) else None

@@ -1,0 +1,294 @@
+"""Forward operators: what every one of them does, and how they combine.
+
+A subclass writes its physics, ``_apply`` and ``_adjoint``. Checks of shape and dtype, batches, torch tensors, the norm
+and composition live here, once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from recon.operators._fourier import fourier_divide
+from recon.validation import as_inexact, positive_float, shape_argument
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
+
+
+class Operator:
+    """Forward operator ``y = F(x)``.
+
+    Acts on the trailing axes of its argument; leading axes, if any, are a batch. Operators keep no state between calls
+    and never change their input.
+
+    Parameters
+    ----------
+    in_shape, out_shape : tuple of int
+        Shapes of one image and of one measurement, without batch axes.
+    """
+
+    kind: Literal["any", "real", "complex"] = "any"
+    """``any`` keeps the dtype, ``real`` refuses complex arrays, ``complex`` promotes real ones."""
+
+    torch_body: bool = True
+    """Whether ``_apply`` and ``_adjoint`` take tensors. If not, CPU tensors go through the numpy body."""
+
+    def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int]):
+        self.in_shape = shape_argument("in_shape", in_shape)
+        self.out_shape = shape_argument("out_shape", out_shape)
+
+    def __call__(self, x: Array) -> Array:
+        """Apply the operator to ``x`` of shape ``(..., *in_shape)``; returns ``(..., *out_shape)``."""
+        return self._run(x, "x", self.in_shape, self.out_shape, adjoint=False)
+
+    def vjp(self, x: Array, r: Array) -> Array:
+        """``J(x)^H r``: the adjoint of the derivative at ``x``, applied to ``r``.
+
+        Automatic differentiation gives it where the body takes tensors; otherwise the subclass writes it.
+        """
+        if not self.torch_body:
+            raise OperatorError(
+                f"{self!r} has no derivative: its body is not written in torch. "
+                "Give it a method vjp(x, r) that returns J(x)^H r."
+            )
+        from recon.autograd import vjp_by_torch
+
+        return vjp_by_torch(self, self._admit(x, "x", self.in_shape), self._admit(r, "r", self.out_shape))
+
+    def _apply(self, x: Array) -> Array:
+        raise NotImplementedError
+
+    def _adjoint(self, y: Array) -> Array:
+        raise NotImplementedError
+
+    def _run(self, array: Array, name: str, taken: tuple[int, ...], given: tuple[int, ...], *, adjoint: bool) -> Array:
+        """Check ``array``, run the body that suits it and check what comes out."""
+        array = self._admit(array, name, taken)
+        if arrays.is_torch(array) and not self.torch_body:
+            from recon.autograd import through_numpy
+
+            out = through_numpy(self, array, adjoint=adjoint)
+        else:
+            out = self._adjoint(array) if adjoint else self._apply(array)
+        batch = tuple(array.shape[: array.ndim - len(taken)])
+        if tuple(getattr(out, "shape", ())) != batch + given:
+            what = "adjoint" if adjoint else "forward"
+            raise OperatorError(
+                f"the {what} of {self!r} returned shape {tuple(getattr(out, 'shape', ()))}; "
+                f"expected {batch + given}. Make it return an array of that shape."
+            )
+        return out
+
+    def _admit(self, array: Array, name: str, expected: tuple[int, ...]) -> Array:
+        """Return ``array`` as floating point of the right kind, or say what is wrong with it."""
+        array = as_inexact(name, array)
+        if arrays.size(array) == 0:
+            raise ShapeError(f"{name} is empty, shape {tuple(array.shape)}; expected values. Pass at least one image.")
+        trailing = tuple(array.shape[array.ndim - len(expected) :]) if array.ndim >= len(expected) else None
+        if trailing != expected:
+            raise ShapeError(
+                f"{name} has shape {tuple(array.shape)}; {self!r} takes {expected} on the trailing axes. "
+                + self._shape_remedy(name, tuple(array.shape), expected)
+            )
+        if self.kind == "real" and arrays.is_complex(array):
+            raise DTypeError(
+                f"{name} has dtype {array.dtype}; {self!r} takes real arrays. "
+                f"Pass {name}.real, or {name}.real and {name}.imag in two calls."
+            )
+        if self.kind == "complex" and not arrays.is_complex(array):
+            dtype = arrays.complex_dtype(array)
+            array = array.to(dtype) if arrays.is_torch(array) else array.astype(dtype)
+        return array
+
+    def _shape_remedy(self, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> str:
+        """One sentence that tells the caller what to change; a subclass may say it in its own words."""
+        return f"Pass {name} of shape (..., {', '.join(map(str, expected))}), or build the operator for this shape."
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.in_shape} -> {self.out_shape})"
+
+
+class LinearOperator(Operator):
+    """Linear forward operator ``y = A x`` with its exact adjoint.
+
+    Combine with ``A @ B``, ``A + B``, ``A - B``, ``2 * A``, ``A.H`` and :func:`stack`.
+    """
+
+    nonnegative: bool = False
+    """Whether every entry of the matrix is >= 0, rounding included; Collatz-Wielandt bounds then certify the norm."""
+
+    sampling: np.ndarray | None = None
+    """Where it measures (boolean, broadcastable to ``out_shape``), or None: everywhere.
+
+    Elsewhere the forward is zero and the adjoint ignores its argument.
+    """
+
+    selects: bool = False
+    """Whether every row and every column of the matrix holds at most one entry, and that a one."""
+
+    adjoint_tolerance: dict[str, float] | None = None
+    """Adjoint error that :func:`recon.check_operator` allows by dtype name, where the body is an approximation."""
+
+    def adjoint(self, y: Array) -> Array:
+        """Apply the adjoint ``A^H`` to ``y`` of shape ``(..., *out_shape)``; returns ``(..., *in_shape)``."""
+        return self._run(y, "y", self.out_shape, self.in_shape, adjoint=True)
+
+    def vjp(self, x: Array, r: Array) -> Array:
+        """``A^H r``: a linear operator is its own derivative."""
+        return self.adjoint(r)
+
+    def gram(self, x: Array) -> Array:
+        """The normal operator ``A^H A x``."""
+        return self.adjoint(self(x))
+
+    def norm(self) -> float:
+        """Upper bound of the largest singular value, at most 2 % over it.
+
+        Exact where a closed form is known. Otherwise certified by Collatz-Wielandt bounds for non-negative operators,
+        and for the rest by a Lanczos bound that holds with probability 1 - 1e-6 over its random start.
+        """
+        for eigenvalues in (self.diagonal_gram(), self.fourier_gram()):
+            if eigenvalues is not None:
+                return math.sqrt(max(float(eigenvalues.max()), 0.0))
+        from solvers.step_sizes import collatz_wielandt_norm, lanczos_norm
+
+        bound = collatz_wielandt_norm if self.nonnegative else lanczos_norm
+        return bound(self.gram, self.in_shape, complex_start=self.kind == "complex")
+
+    def transfer(self) -> np.ndarray | None:
+        """The operator's factor at each frequency (FFT order, shape ``in_shape``), or None.
+
+        Given only where the operator is a periodic convolution over all the axes of ``in_shape``.
+        """
+        return None
+
+    def fourier_gram(self) -> np.ndarray | None:
+        """Eigenvalues of ``A^H A`` over the frequencies (FFT order, shape ``in_shape``), or None.
+
+        Given only where ``A^H A`` is a periodic convolution over all the axes of ``in_shape``.
+        """
+        transfer = self.transfer()
+        return None if transfer is None else transfer.real**2 + transfer.imag**2
+
+    def diagonal_gram(self) -> np.ndarray | None:
+        """The diagonal of ``A^H A`` (shape ``in_shape``) where that matrix is diagonal, or None."""
+        return None
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
+        """``(outer, inner)`` with ``A = outer @ inner``, or None where there is no such pair.
+
+        ``outer.diagonal_gram()`` and ``inner.fourier_gram()`` are then both known, so that a splitting on ``inner @ x``
+        has closed-form updates.
+        """
+        from recon.operators.pointwise import Identity
+
+        if self.diagonal_gram() is not None:
+            return self, Identity(self.in_shape)
+        if self.fourier_gram() is not None:
+            return Identity(self.out_shape), self
+        return None
+
+    @property
+    def has_solve_shifted(self) -> bool:
+        """Whether :meth:`solve_shifted` has a closed form here."""
+        if type(self)._solve_shifted is not LinearOperator._solve_shifted:
+            return True
+        return self.diagonal_gram() is not None or self.fourier_gram() is not None
+
+    def solve_shifted(self, b: Array, rho: Any) -> Array:
+        """``(A^H A + rho I)^-1 b`` in closed form.
+
+        Parameters
+        ----------
+        b : array, shape (..., *in_shape)
+        rho : float or array
+            Positive; an array broadcasts against ``b``, for example (batch, 1, 1) for one shift an image.
+
+        Raises
+        ------
+        OperatorError
+            Where there is no closed form; ``has_solve_shifted`` says so beforehand.
+        """
+        b = self._admit(b, "b", self.in_shape)
+        if isinstance(rho, (int, float, np.floating)):
+            rho = positive_float("rho", rho)
+        return self._solve_shifted(b, rho)
+
+    def _solve_shifted(self, b: Array, rho: Any) -> Array:
+        diagonal = self.diagonal_gram()
+        if diagonal is not None:
+            return b / (arrays.asarray(diagonal, b) + rho)
+        spectrum = self.fourier_gram()
+        if spectrum is not None:
+            return fourier_divide(b, arrays.asarray(spectrum, b), rho)
+        raise OperatorError(
+            f"solve_shifted of {self!r} has no closed form; expected an operator whose has_solve_shifted is True. "
+            "Solve with conjugate gradients on x -> A.gram(x) + rho * x."
+        )
+
+    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
+        """The same operator measuring only where ``sampling`` (boolean, broadcastable to ``out_shape``) is True."""
+        from recon.operators.pointwise import Mask
+
+        return Mask(np.broadcast_to(sampling, self.out_shape)) @ self
+
+    @property
+    def H(self) -> LinearOperator:
+        """The adjoint as an operator."""
+        from recon.operators._combinations import Adjoint
+
+        return Adjoint(self)
+
+    def __matmul__(self, other: Any) -> LinearOperator:
+        if not isinstance(other, LinearOperator):
+            return NotImplemented
+        from recon.operators._combinations import product
+
+        return product(self, other)
+
+    def __add__(self, other: Any) -> LinearOperator:
+        if not isinstance(other, LinearOperator):
+            return NotImplemented
+        from recon.operators._combinations import Sum
+
+        return Sum(self, other)
+
+    def __sub__(self, other: Any) -> LinearOperator:
+        if not isinstance(other, LinearOperator):
+            return NotImplemented
+        return self + (-1.0 * other)
+
+    def __neg__(self) -> LinearOperator:
+        return -1.0 * self
+
+    def __mul__(self, factor: Any) -> LinearOperator:
+        if not isinstance(factor, (int, float, complex, np.number)):
+            return NotImplemented
+        from recon.operators._combinations import Scaled
+
+        return Scaled(self, factor.item() if isinstance(factor, np.number) else factor)
+
+    __rmul__ = __mul__
+
+
+def stack(operators: Sequence[LinearOperator], *, flatten: bool = False) -> LinearOperator:
+    """Measure one image with several operators.
+
+    Parameters
+    ----------
+    operators : sequence of LinearOperator
+        Operators of one ``in_shape``.
+    flatten : bool
+        False: equal ``out_shape``; the measurements stand on a new axis, ``(..., len(operators), *out_shape)``.
+        True: any shapes; the flattened measurements are concatenated, ``(..., m)``.
+    """
+    operators = list(operators)
+    if not operators:
+        raise ArgumentError("operators is empty; expected at least one. Pass the operators to stack.")
+    from recon.operators._combinations import Stack
+
+    return Stack(operators, flatten)

@@ -1,0 +1,152 @@
+"""Blur and decimate: the operator of super-resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from recon.operators._constants import Constant
+from recon.operators._fourier import fourier_divide
+from recon.operators.base import LinearOperator
+from recon.operators.blur import Blur
+from recon.operators.pointwise import embed, window
+from recon.validation import positive_int, shape_argument
+from solvers.arrays import Array
+from solvers.errors import ShapeError
+
+
+class Downsample(LinearOperator):
+    r"""A coarse measurement of a fine image: ``y = D H x``, a periodic blur ``H`` and then one pixel of each block.
+
+    The pixel kept is ``(factor - 1) // 2`` of its block, its centre, so that the default PSF, a box of ``factor``
+    entries, averages each block: ``y[i] = mean(x[factor * i : factor * (i + 1)])``. A PSF of odd size is centred on
+    that pixel, one of even size half a pixel beyond it, which for an even factor is the middle of the block.
+
+    Parameters
+    ----------
+    factor : int or tuple of int
+        Fine pixels to a coarse one, for all axes or for each.
+    shape : tuple of int
+        Shape of the fine image, in pixels; ``factor`` divides it.
+    psf : array, optional
+        Point spread function on the fine grid, as in :class:`Blur`. None averages each block.
+
+    Raises
+    ------
+    ShapeError
+        ``factor`` does not divide ``shape``; what :class:`Blur` raises for the PSF.
+
+    References
+    ----------
+    N. Zhao, Q. Wei, A. Basarab, N. Dobigeon, D. Kouame, J.-Y. Tourneret, "Fast single image super-resolution using a
+    new analytical solution for l2-l2 problems", IEEE Trans. Image Process. 25 (2016): the closed form of
+    ``solve_shifted``.
+
+    Examples
+    --------
+    >>> A = Downsample(2, shape=(2, 4))
+    >>> A(np.array([[1.0, 3.0, 5.0, 7.0], [1.0, 3.0, 5.0, 7.0]])).round(6)
+    array([[2., 6.]])
+    """
+
+    def __init__(self, factor: Any, shape: Sequence[int], psf: Any = None):
+        shape = shape_argument("shape", shape)
+        self.factor = _factors(factor, shape)
+        if psf is None:
+            psf = np.full(self.factor, 1.0 / math.prod(self.factor))
+        self.blur = Blur(psf, shape)
+        self.decimate = Decimate(self.factor, shape)
+        super().__init__(shape, self.decimate.out_shape)
+        self._outer_spectrum = Constant(_folded(self.blur, self.decimate))
+
+    def _apply(self, x: Array) -> Array:
+        return self.decimate._apply(self.blur._apply(x))
+
+    def _adjoint(self, y: Array) -> Array:
+        return self.blur._adjoint(self.decimate._adjoint(y))
+
+    def norm(self) -> float:
+        return math.sqrt(float(self._outer_spectrum.double.max()))
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator]:
+        return self.decimate, self.blur
+
+    def _solve_shifted(self, b: Array, rho: Any) -> Array:
+        # Woodbury: A A^H is a periodic convolution on the coarse grid, so its shifted inverse is a division there.
+        coarse = fourier_divide(self._apply(b), self._outer_spectrum.like(b), rho)
+        return (b - self._adjoint(coarse)) / rho
+
+    def __repr__(self) -> str:
+        return f"Downsample({self.in_shape} -> {self.out_shape}, psf {self.blur.psf.shape})"
+
+
+class Decimate(LinearOperator):
+    """Keep pixel ``(factor - 1) // 2`` of each block: ``y[i] = x[factor * i + (factor - 1) // 2]``.
+
+    Parameters
+    ----------
+    factor : int or tuple of int
+        Length of a block, for all axes or for each.
+    shape : tuple of int
+        Shape of the image; ``factor`` divides it.
+
+    Raises
+    ------
+    ShapeError
+        ``factor`` does not divide ``shape``.
+
+    Examples
+    --------
+    >>> A = Decimate(2, shape=(6,))
+    >>> A(np.arange(6.0)), A.adjoint(np.ones(3))
+    (array([0., 2., 4.]), array([1., 0., 1., 0., 1., 0.]))
+    """
+
+    nonnegative = True
+    selects = True
+
+    def __init__(self, factor: Any, shape: Sequence[int]):
+        shape = shape_argument("shape", shape)
+        self.factor = _factors(factor, shape)
+        super().__init__(shape, [n // f for n, f in zip(shape, self.factor, strict=True)])
+        self.kept = tuple(slice((f - 1) // 2, None, f) for f in self.factor)
+
+    def _apply(self, x: Array) -> Array:
+        return window(x, self.kept)
+
+    def _adjoint(self, y: Array) -> Array:
+        return embed(y, self.in_shape, self.kept)
+
+    def diagonal_gram(self) -> np.ndarray:
+        return embed(np.ones(self.out_shape), self.in_shape, self.kept)
+
+    def norm(self) -> float:
+        return 1.0
+
+
+def _factors(factor: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    values = tuple(factor) if isinstance(factor, (Sequence, np.ndarray)) else (factor,) * len(shape)
+    if len(values) != len(shape):
+        raise ShapeError(
+            f"factor has {len(values)} entries; expected one, or one for each of the {len(shape)} axes of {shape}. "
+            "Pass an integer for all axes."
+        )
+    values = tuple(positive_int("factor", value) for value in values)
+    if any(n % f for n, f in zip(shape, values, strict=True)):
+        fitting = tuple(max(n // f, 1) * f for n, f in zip(shape, values, strict=True))
+        raise ShapeError(
+            f"shape is {shape}, which factor {values} does not divide; expected whole blocks. "
+            f"Build the operator for shape {fitting}, and crop the measurement to whole blocks."
+        )
+    return values
+
+
+def _folded(blur: Blur, decimate: Decimate) -> np.ndarray:
+    """Eigenvalues of ``A A^H`` over the coarse frequencies: the mean over the aliases of ``|H|^2``."""
+    gram = blur.fourier_gram()
+    assert gram is not None  # a periodic blur has one
+    blocks = [n for coarse, f in zip(decimate.out_shape, decimate.factor, strict=True) for n in (f, coarse)]
+    return gram.reshape(blocks).mean(axis=tuple(range(0, 2 * gram.ndim, 2)))

@@ -1,0 +1,326 @@
+"""Operators from what a user already has: a pair of functions, a scipy ``LinearOperator``, a matrix."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from recon.operators.base import LinearOperator, Operator
+from recon.validation import require_finite, shape_argument
+from solvers import arrays
+from solvers.errors import DTypeError, OperatorError, OptionError, ShapeError, suggestion
+
+Function = Callable[[np.ndarray], np.ndarray]
+Kind = Literal["any", "real", "complex"]
+
+
+def from_callables(
+    forward: Function,
+    adjoint: Function,
+    in_shape: Sequence[int],
+    out_shape: Sequence[int],
+    *,
+    kind: Kind = "real",
+) -> LinearOperator:
+    """An operator from two functions of one numpy array: ``y = forward(x)`` and ``x = adjoint(y)``.
+
+    Batches are looped over and CPU tensors are passed as arrays, so the functions see one read-only image or
+    measurement at a time. What they return is brought to the precision they were given.
+
+    Parameters
+    ----------
+    forward, adjoint : callable
+        ``adjoint`` is the exact adjoint, not an inverse: ``<forward(x), y> == <x, adjoint(y)>``.
+        :func:`recon.check_operator` measures whether it is.
+    in_shape, out_shape : tuple of int
+        Shapes of one image and of one measurement.
+    kind : {"real", "complex", "any"}
+        Arrays that the functions take: real only, complex only, or both.
+
+    Raises
+    ------
+    DTypeError
+        ``forward`` or ``adjoint`` cannot be called.
+    OperatorError
+        On use: a function writes to its input or returns the wrong shape or dtype.
+
+    Examples
+    --------
+    >>> A = from_callables(np.cumsum, lambda y: np.cumsum(y[::-1])[::-1], in_shape=(3,), out_shape=(3,))
+    >>> A(np.ones(3)), A.adjoint(np.ones(3))
+    (array([1., 2., 3.]), array([3., 2., 1.]))
+    """
+    return _Callables(forward, adjoint, in_shape, out_shape, kind)
+
+
+class _Callables(LinearOperator):
+    torch_body = False
+
+    def __init__(
+        self, forward: Function, adjoint: Function, in_shape: Sequence[int], out_shape: Sequence[int], kind: Kind
+    ):
+        for name, function in (("forward", forward), ("adjoint", adjoint)):
+            if not callable(function):
+                raise DTypeError(f"{name} is {function!r}; expected a function of one array. Pass one.")
+        if kind not in ("any", "real", "complex"):
+            known = ("any", "real", "complex")
+            raise OptionError(f"kind is {kind!r}; expected one of {known}.{suggestion(kind, known)}")
+        super().__init__(in_shape, out_shape)
+        self.kind = kind
+        self._functions = {"forward": forward, "adjoint": adjoint}
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        return self._each("forward", x, self.in_shape, self.out_shape)
+
+    def _adjoint(self, y: np.ndarray) -> np.ndarray:
+        return self._each("adjoint", y, self.out_shape, self.in_shape)
+
+    def _each(self, name: str, array: np.ndarray, taken: tuple[int, ...], given: tuple[int, ...]) -> np.ndarray:
+        batch = array.shape[: array.ndim - len(taken)]
+        out = np.empty(batch + given, dtype=array.dtype)
+        for index in np.ndindex(*batch):
+            out[index] = self._one(name, array[index], given)
+        return out
+
+    def _one(self, name: str, item: np.ndarray, given: tuple[int, ...]) -> np.ndarray:
+        view = item.view()
+        view.flags.writeable = False
+        try:
+            result = np.asarray(self._functions[name](view))
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise OperatorError(
+                f"the {name} of {self!r} writes to its input; operators never change it. "
+                "Let the function start from a copy: x = x.copy()."
+            ) from error
+        except NotImplementedError as error:
+            raise OperatorError(
+                f"the {name} of {self!r} is not implemented ({error}); expected both directions. "
+                "Give the scipy LinearOperator matvec and rmatvec."
+            ) from error
+        if result.shape != given:
+            raise OperatorError(
+                f"the {name} of {self!r} returned shape {result.shape}; expected {given}. "
+                "Make it return an array of that shape."
+            )
+        if result.dtype.kind not in "biufc":
+            raise OperatorError(
+                f"the {name} of {self!r} returned dtype {result.dtype}; expected numbers. Return a numeric array."
+            )
+        if np.iscomplexobj(result) and not np.iscomplexobj(item):
+            raise OperatorError(
+                f"the {name} of {self!r} returned complex numbers for a real array; expected real ones. "
+                'Return the real part, or build the operator with kind="complex".'
+            )
+        return result
+
+    def __repr__(self) -> str:
+        return f"from_callables({self.in_shape} -> {self.out_shape})"
+
+
+def from_scipy(
+    linear_operator: Any, in_shape: Sequence[int] | None = None, out_shape: Sequence[int] | None = None
+) -> LinearOperator:
+    """An operator from a ``scipy.sparse.linalg.LinearOperator``, or any object with ``shape``, ``matvec``, ``rmatvec``.
+
+    Parameters
+    ----------
+    linear_operator : LinearOperator
+        Of shape (m, n). A complex dtype gives an operator on complex images.
+    in_shape, out_shape : tuple of int, optional
+        Shapes of the image (n pixels) and of the measurement (m samples); vectors by default.
+
+    Raises
+    ------
+    ShapeError
+        A shape does not hold n or m entries.
+    OperatorError
+        On use: ``rmatvec`` is not implemented.
+
+    Examples
+    --------
+    >>> from scipy.sparse.linalg import aslinearoperator
+    >>> A = from_scipy(aslinearoperator(np.eye(6)), in_shape=(2, 3))
+    >>> A(np.ones((2, 3))).shape
+    (6,)
+    """
+    in_shape, out_shape = _matrix_shapes(linear_operator, in_shape, out_shape)
+    is_complex = np.issubdtype(getattr(linear_operator, "dtype", None) or np.float64, np.complexfloating)
+    forward = partial(_on_vectors, linear_operator.matvec, out_shape)
+    adjoint = partial(_on_vectors, linear_operator.rmatvec, in_shape)
+    return _Callables(forward, adjoint, in_shape, out_shape, "complex" if is_complex else "real")
+
+
+def _on_vectors(function: Function, shape: tuple[int, ...], array: np.ndarray) -> np.ndarray:
+    return np.asarray(function(array.reshape(-1))).reshape(shape)
+
+
+def from_matrix(
+    matrix: Any, in_shape: Sequence[int] | None = None, out_shape: Sequence[int] | None = None
+) -> LinearOperator:
+    """An operator from a matrix: ``y = M x`` on flattened images.
+
+    Parameters
+    ----------
+    matrix : array or scipy.sparse matrix, shape (m, n)
+        A complex one gives an operator on complex images.
+    in_shape, out_shape : tuple of int, optional
+        Shapes of the image (n pixels) and of the measurement (m samples); vectors by default.
+
+    Raises
+    ------
+    ShapeError
+        ``matrix`` has not two axes, or a shape does not hold n or m entries.
+    DTypeError, NonFiniteError
+        ``matrix`` does not hold finite numbers.
+
+    Examples
+    --------
+    >>> A = from_matrix([[1.0, 2.0, 3.0, 4.0]], in_shape=(2, 2))
+    >>> A(np.ones((2, 2))), round(A.norm() / 30**0.5, 1)
+    (array([10.]), 1.0)
+    """
+    return _Matrix(matrix, in_shape, out_shape)
+
+
+class _Matrix(LinearOperator):
+    torch_body = False
+
+    def __init__(self, matrix: Any, in_shape: Sequence[int] | None, out_shape: Sequence[int] | None):
+        self.matrix = _numeric_matrix(matrix)
+        super().__init__(*_matrix_shapes(self.matrix, in_shape, out_shape))
+        entries = self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.data
+        self.kind = "complex" if np.iscomplexobj(entries) else "any"
+        self.nonnegative = self.kind == "any" and (entries.size == 0 or bool(entries.min() >= 0))
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        return self._multiply(self.matrix, x, self.in_shape, self.out_shape)
+
+    def _adjoint(self, y: np.ndarray) -> np.ndarray:
+        # conj(M^T conj(y)) = M^H y, and a transpose needs no copy of the matrix.
+        return self._multiply(self.matrix.T, y.conj(), self.out_shape, self.in_shape).conj()
+
+    @staticmethod
+    def _multiply(matrix: Any, array: np.ndarray, taken: tuple[int, ...], given: tuple[int, ...]) -> np.ndarray:
+        batch = array.shape[: array.ndim - len(taken)]
+        columns = array.reshape(-1, math.prod(taken)).T
+        return np.ascontiguousarray((matrix @ columns).T, dtype=array.dtype).reshape(batch + given)
+
+    def __repr__(self) -> str:
+        return f"from_matrix({self.matrix.shape}: {self.in_shape} -> {self.out_shape})"
+
+
+def _numeric_matrix(matrix: Any) -> Any:
+    """Return a dense or CSR matrix of floating-point or complex numbers."""
+    from scipy import sparse
+
+    is_sparse = sparse.issparse(matrix)
+    out = sparse.csr_array(matrix) if is_sparse else np.asarray(arrays.to_numpy(matrix))
+    if out.ndim != 2 or 0 in out.shape:
+        raise ShapeError(f"matrix has shape {out.shape}; expected (m, n) with no empty axis. Pass a matrix.")
+    if out.dtype.kind not in "biufc":
+        raise DTypeError(f"matrix has dtype {out.dtype}; expected numbers. Convert it, for example to float64.")
+    if out.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
+        out = out.astype(np.complex128 if out.dtype.kind == "c" else np.float64)
+    require_finite("matrix", out.data if is_sparse else out, "Replace them, or drop their rows.")
+    return out
+
+
+def _matrix_shapes(
+    matrix: Any, in_shape: Sequence[int] | None, out_shape: Sequence[int] | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    m, n = matrix.shape
+    pair = []
+    for name, shape, size in (("in_shape", in_shape, n), ("out_shape", out_shape, m)):
+        axes = (int(size),) if shape is None else shape_argument(name, shape)
+        if math.prod(axes) != size:
+            raise ShapeError(
+                f"{name} is {axes}, {math.prod(axes)} entries; expected {size}, for the matrix is {m} x {n}. "
+                f"Pass a shape of {size} entries."
+            )
+        pair.append(axes)
+    return pair[0], pair[1]
+
+
+def as_operator(
+    thing: Any,
+    *,
+    y: Any = None,
+    x0: Any = None,
+    in_shape: Sequence[int] | None = None,
+    out_shape: Sequence[int] | None = None,
+) -> Any:
+    """Turn whatever describes a forward model into an operator.
+
+    Parameters
+    ----------
+    thing : Operator, scipy LinearOperator, matrix, or tuple of two callables
+        Operators are returned as they are. A tuple is ``(forward, adjoint)``.
+    y, x0 : array, optional
+        Measurement and image whose shapes stand in for ``out_shape`` and ``in_shape``. A complex ``y`` makes a pair of
+        callables an operator on complex images.
+    in_shape, out_shape : tuple of int, optional
+        Shapes of one image and one measurement. A pair of callables needs ``out_shape`` or ``y``; where it is given no
+        shape of the image, ``adjoint`` is called once to find it.
+
+    Raises
+    ------
+    DTypeError
+        ``thing`` is none of these.
+    ShapeError, OperatorError
+        The shapes do not fit, or the functions break the contract.
+
+    Examples
+    --------
+    >>> as_operator((lambda x: 2 * x, lambda y: 2 * y), y=np.ones((4, 4)))
+    from_callables((4, 4) -> (4, 4))
+    """
+    from scipy import sparse
+
+    if isinstance(thing, Operator):
+        return thing
+    if isinstance(thing, (tuple, list)) and len(thing) == 2 and all(map(callable, thing)):
+        return _from_pair(thing[0], thing[1], in_shape or _shape_of(x0), out_shape or _shape_of(y), y)
+    is_matrix = isinstance(thing, np.ndarray) or arrays.is_torch(thing) or sparse.issparse(thing)
+    has_products = not isinstance(thing, type) and all(hasattr(thing, name) for name in ("shape", "matvec", "rmatvec"))
+    if is_matrix or has_products:
+        wrap = from_matrix if is_matrix else from_scipy
+        m, n = thing.shape if len(thing.shape) == 2 else (0, 0)
+        return wrap(thing, in_shape or _shape_of(x0, n), out_shape or _shape_of(y, m))
+    remedy = "Pass operators.Blur(psf, shape) or the like, a scipy LinearOperator, a matrix or (forward, adjoint)."
+    if isinstance(thing, type):
+        remedy = f"Build it first: {thing.__name__}(...)."
+    elif callable(thing):
+        remedy = "A function alone has no adjoint: pass the pair (forward, adjoint)."
+    raise DTypeError(f"operator is {_short(thing)}; expected a forward operator. {remedy}")
+
+
+def _shape_of(array: Any, size: int | None = None) -> tuple[int, ...] | None:
+    """Shape of an array that may be missing; with ``size``, only if it holds that many entries (it has no batch)."""
+    shape = None if array is None else tuple(np.shape(array))
+    return shape if shape and (size is None or math.prod(shape) == size) else None
+
+
+def _from_pair(
+    forward: Function, adjoint: Function, in_shape: Sequence[int] | None, out_shape: Sequence[int] | None, y: Any
+) -> LinearOperator:
+    if out_shape is None:
+        raise ShapeError(
+            "out_shape is missing; a pair of callables does not say what it measures. Pass out_shape=y.shape, "
+            "or build the operator with from_callables(forward, adjoint, in_shape, out_shape)."
+        )
+    is_complex = y is not None and arrays.is_complex(y)
+    if in_shape is None:
+        probe = np.zeros(shape_argument("out_shape", out_shape), dtype=complex if is_complex else float)
+        in_shape = np.shape(adjoint(probe))
+    return _Callables(forward, adjoint, in_shape, out_shape, "complex" if is_complex else "real")
+
+
+def _short(thing: Any) -> str:
+    text = repr(thing)
+    return text if len(text) <= 60 else f"{text[:57]}..."

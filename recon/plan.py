@@ -1,0 +1,349 @@
+"""What a reconstruction would do, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recon.noise import Gaussian, Poisson, estimate_sigma
+from recon.operators.wrappers import as_operator
+from recon.selection import natural_criterion
+from recon.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
+
+PRIORS = ("auto", "tv", "wavelet", "tikhonov", "none")
+SOLVERS = ("auto", "admm", "fista", "pdhg", "cg")
+DEFAULT_TOL = 1e-3
+DEFAULT_MAX_ITER = 500
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One thing that was decided, and the reason."""
+
+    choice: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What :func:`recon.reconstruct` does with a measurement.
+
+    ``print(plan)`` gives a table. ``strength`` is a number once it is known: given, or selected by a reconstruction.
+    """
+
+    operator: Any
+    noise: Any  # Gaussian or Poisson
+    sigma_known: bool
+    prior: Any  # Prior, bounds included
+    solver: Callable[..., Any] = field(repr=False)  # (data, prior, strength) -> algorithm
+    strength: float | None
+    criterion: str | None  # how the strength is selected; None where there is none to select
+    max_iter: int
+    tol: float
+    channel_axis: int | None  # position of the channels in the measurement given
+    decisions: dict[str, Decision] = field(repr=False)
+
+    def __str__(self) -> str:
+        width = max(len(name) for name in self.decisions)
+        indent = max(len(d.choice) for d in self.decisions.values())
+        rows = [f"{name:<{width}}  {d.choice:<{indent}}  {d.reason}" for name, d in self.decisions.items()]
+        return "\n".join(row.rstrip() for row in rows)
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = (
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(d.choice)}</td><td>{html.escape(d.reason)}</td></tr>"
+            for name, d in self.decisions.items()
+        )
+        return f"<table>{''.join(rows)}</table>"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked call: arrays in the layout the solvers use, and the plan."""
+
+    y: Array  # (..., [channels,] *out_shape)
+    operator: Any
+    x0: Array | None
+    plan: Plan
+
+
+@known_keywords
+def plan(
+    y: Any,
+    operator: Any,
+    *,
+    prior: Any = "auto",
+    solver: Any = "auto",
+    noise: Any = "auto",
+    strength: Any = "auto",
+    x0: Any = None,
+    bounds: Any = None,
+    channel_axis: int | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    callback: Any = None,
+    progress: bool = False,
+    rng: Any = None,
+    return_info: bool = False,
+) -> Plan:
+    """Say what :func:`recon.reconstruct` would do with the same arguments, without solving.
+
+    Parameters
+    ----------
+    y, operator, prior, solver, noise, strength, x0, bounds, channel_axis, max_iter, tol, callback
+        As for :func:`recon.reconstruct`; its other arguments do not matter here.
+
+    Returns
+    -------
+    Plan
+        ``print`` it for a table of what would be done and why.
+    """
+    return prepare(
+        y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
+        channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
+    ).plan  # fmt: skip
+
+
+def prepare(
+    y: Any,
+    operator: Any,
+    *,
+    prior: Any,
+    solver: Any,
+    noise: Any,
+    strength: Any,
+    x0: Any,
+    bounds: Any,
+    channel_axis: int | None,
+    max_iter: int | None,
+    tol: float | None,
+    callback: Any,
+) -> Request:
+    """Check every argument of a reconstruction and decide what is left to decide."""
+    decisions: dict[str, Decision] = {}
+    y = _measurement(y)
+    operator = as_operator(operator, y=y, x0=x0)
+    y = _channels_first(y, channel_axis, operator)
+    y = operator._admit(y, "y", operator.out_shape) if operator.kind != "complex" else _complex_measurement(y, operator)
+    if x0 is not None:
+        x0 = _start(_channels_first(as_inexact("x0", x0), channel_axis, operator), y, operator)
+    if callback is not None and not callable(callback):
+        raise DTypeError(f"callback is {callback!r}; expected a function callback(state, k). Pass a function or None.")
+    limit = DEFAULT_MAX_ITER if max_iter is None else positive_int("max_iter", max_iter)
+    goal = DEFAULT_TOL if tol is None else positive_float("tol", tol)
+    model, known = _noise(noise, y, operator, decisions)
+    whole_prior, tunable = _prior(prior, bounds, operator, channel_axis is not None, decisions)
+    build = _solver(solver, model, whole_prior, operator, decisions)
+    number, criterion = _strength(strength, tunable, model, known, operator, decisions)
+    decisions["stop"] = Decision(
+        f"tol {goal:g}, at most {limit} steps", "estimated distance to the limit, relative to the image"
+    )
+    return Request(
+        y, operator, x0,
+        Plan(operator, model, known, whole_prior, build, number, criterion, limit, goal, channel_axis, decisions),
+    )  # fmt: skip
+
+
+def _measurement(y: Any) -> Array:
+    y = as_inexact("y", y)
+    if y.ndim == 0:
+        raise ShapeError("y is 0-dimensional; expected an array of measurements. Pass the whole measurement.")
+    if arrays.size(y) == 0:
+        raise ShapeError(f"y is empty, of shape {tuple(y.shape)}; expected measurements. Pass a measurement.")
+    require_finite("y", y)
+    return y
+
+
+def _channels_first(array: Array, channel_axis: int | None, operator: Any) -> Array:
+    """Move the channels in front of the axes the operator takes."""
+    if channel_axis is None:
+        return array
+    if isinstance(channel_axis, bool) or not hasattr(channel_axis, "__index__"):
+        raise DTypeError(f"channel_axis is {channel_axis!r}; expected an integer such as -1. Pass the axis of the bands.")
+    if not -array.ndim <= channel_axis < array.ndim:
+        raise ArgumentError(
+            f"channel_axis is {channel_axis}; the array has {array.ndim} axes. Pass an axis it has, such as -1."
+        )
+    xp = arrays.namespace(array)
+    return xp.moveaxis(array, channel_axis, -len(operator.out_shape) - 1)
+
+
+def channels_back(image: Array, channel_axis: int | None, operator: Any) -> Array:
+    """Undo :func:`_channels_first` on an image."""
+    if channel_axis is None:
+        return image
+    return arrays.namespace(image).moveaxis(image, -len(operator.in_shape) - 1, channel_axis)
+
+
+def _complex_measurement(y: Array, operator: Any) -> Array:
+    """Measurements of a complex operator are complex, whatever dtype they came in."""
+    y = operator.H._admit(y, "y", operator.out_shape)
+    return y
+
+
+def _start(x0: Array, y: Array, operator: Any) -> Array:
+    batch = tuple(y.shape[: y.ndim - len(operator.out_shape)])
+    expected = batch + operator.in_shape
+    if tuple(x0.shape) != expected:
+        raise ShapeError(
+            f"x0 has shape {tuple(x0.shape)}; expected {expected}, the shape of the image. "
+            "Pass a start of that shape, or None."
+        )
+    require_finite("x0", x0)
+    return x0
+
+
+def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) -> tuple[Any, bool]:
+    """The noise model, and whether its level is known rather than estimated."""
+    if isinstance(noise, str):
+        if noise not in ("auto", "gaussian", "poisson"):
+            raise OptionError(
+                f"noise is {noise!r}; expected 'auto', 'gaussian', 'poisson', a standard deviation, or a noise model."
+                f"{suggestion(noise, ('auto', 'gaussian', 'poisson'))} Pass one of them."
+            )
+        if noise != "poisson":
+            sigma = estimate_sigma(y, operator)
+            decisions["noise"] = Decision(f"Gaussian, about {sigma:.3g}", "estimated from the measurement")
+            decisions["data term"] = Decision("least squares", "the noise is Gaussian")
+            return Gaussian(sigma), False
+        noise = Poisson()
+    if not isinstance(noise, (Gaussian, Poisson)):
+        noise = Gaussian(positive_float("noise", noise, zero=True))
+    if isinstance(noise, Poisson):
+        _require_counts(y)
+        decisions["noise"] = Decision("Poisson counts", "given")
+        decisions["data term"] = Decision("Poisson likelihood", "the noise is Poisson")
+    else:
+        decisions["noise"] = Decision(f"Gaussian, {noise.sigma:.3g}", "given")
+        decisions["data term"] = Decision("least squares", "the noise is Gaussian")
+    return noise, True
+
+
+def _require_counts(y: Array) -> None:
+    if arrays.is_complex(y):
+        raise DTypeError(f"y has dtype {y.dtype}; Poisson counts are real. Pass counts, or noise='gaussian'.")
+    lowest = arrays.to_float(y.min())
+    if lowest < 0:
+        raise ArgumentError(
+            f"y goes down to {lowest:g}; Poisson counts are at least 0. Pass raw counts, or noise='gaussian'."
+        )
+
+
+def _prior(
+    prior: Any, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]
+) -> tuple[Any, bool]:
+    """The prior with the bounds, and whether it has a strength to choose."""
+    from priors import Box
+
+    tunable = True
+    if isinstance(prior, str) or prior is None:
+        name = "none" if prior is None else prior
+        if name not in PRIORS:
+            raise OptionError(
+                f"prior is {prior!r}; expected one of {', '.join(PRIORS)}, or a prior object."
+                f"{suggestion(name, PRIORS)} Pass one of them."
+            )
+        prior, tunable = _named_prior(name, operator, channels, decisions)
+    elif all(hasattr(prior, attribute) for attribute in ("prox", "terms", "value")):
+        tunable = not getattr(prior, "is_constraint", False)
+        decisions["prior"] = Decision(repr(prior), "given")
+    else:
+        raise DTypeError(
+            f"prior is {prior!r}; expected a name ({', '.join(PRIORS)}) or an object with value, prox and terms. "
+            "See priors.TotalVariation."
+        )
+    if bounds is not None:
+        box = Box(*_bounds(bounds, operator))
+        prior = prior + box
+        decisions["bounds"] = Decision(f"[{box.lower}, {box.upper}]", "given")
+    return prior, tunable
+
+
+def _named_prior(name: str, operator: Any, channels: bool, decisions: dict[str, Decision]) -> tuple[Any, bool]:
+    import priors
+
+    ndim = min(len(operator.in_shape), 3)
+    if name == "none":
+        decisions["prior"] = Decision("none", "given")
+        return priors.Zero(), False
+    if name == "tikhonov":
+        decisions["prior"] = Decision("Tikhonov", "given")
+        return priors.Tikhonov(), True
+    if name == "wavelet":
+        decisions["prior"] = Decision(f"wavelet sparsity, {ndim}-D", "given")
+        return priors.Wavelet(ndim=ndim), True
+    coupled = ", channels coupled" if channels else ""
+    reason = "given" if name == "tv" else "edges are kept, nothing is assumed of the content"
+    decisions["prior"] = Decision(f"total variation, {ndim}-D{coupled}", reason)
+    return priors.TotalVariation(ndim=ndim, channel_axis=-ndim - 1 if channels else None), True
+
+
+def _bounds(bounds: Any, operator: Any) -> tuple[float, float]:
+    if operator.kind == "complex":
+        raise DTypeError(f"bounds are {bounds!r}; {operator!r} gives complex images, which have none. Pass bounds=None.")
+    try:
+        lower, upper = (float(b) for b in bounds)
+    except (TypeError, ValueError):
+        raise DTypeError(f"bounds are {bounds!r}; expected two numbers (lower, upper). Use -inf or inf for none.") from None
+    if not lower < upper:
+        raise ArgumentError(f"bounds are ({lower}, {upper}); expected lower < upper. Swap or widen them.")
+    return lower, upper
+
+
+def _solver(
+    solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[str, Decision]
+) -> Callable[..., Any]:
+    """A callable (data, prior, strength) -> algorithm."""
+    from solvers.admm import ADMM
+    from solvers.gradient import FISTA
+    from solvers.krylov import RegularisedCG
+    from solvers.primal_dual import PDHG
+
+    if callable(solver):
+        decisions["solver"] = Decision(getattr(solver, "__name__", repr(solver)), "given")
+        return solver
+    if solver not in SOLVERS:
+        raise OptionError(
+            f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}, or a callable (data, prior, strength)."
+            f"{suggestion(str(solver), SOLVERS)} Pass one of them."
+        )
+    reason = "given"
+    if solver == "auto":
+        solver, reason = _natural_solver(noise, prior, operator)
+    decisions["solver"] = Decision(solver, reason)
+    return {"admm": ADMM, "fista": FISTA, "pdhg": PDHG, "cg": RegularisedCG}[solver]
+
+
+def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
+    quadratic = isinstance(noise, Gaussian)
+    if quadratic and all(getattr(term.function, "is_quadratic", False) for term in prior.terms()):
+        return "cg", "the objective is quadratic"
+    fourier = operator.fourier_gram() is not None
+    if fourier or (quadratic and operator.factors() is not None):
+        return "admm", "the normal operator is diagonal in Fourier space: closed form"
+    return "admm", "conjugate gradients inside, preconditioned and warm-started"
+
+
+def _strength(
+    strength: Any, tunable: bool, noise: Any, known: bool, operator: Any, decisions: dict[str, Decision]
+) -> tuple[float | None, str | None]:
+    if not tunable:
+        decisions["strength"] = Decision("none", "the prior has no strength")
+        return 0.0, None
+    if isinstance(strength, str):
+        if strength != "auto":
+            raise OptionError(f"strength is {strength!r}; expected 'auto' or a number above 0. Pass one of them.")
+        criterion = natural_criterion(operator, noise, known)
+        decisions["strength"] = Decision("selected", f"smallest predicted risk: {criterion}")
+        return None, criterion
+    number = positive_float("strength", strength)
+    decisions["strength"] = Decision(f"{number:g}", "given")
+    return number, None

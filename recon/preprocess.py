@@ -1,0 +1,307 @@
+"""From detector counts to sinograms: flat and dark fields, the logarithm, the rotation axis."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recon.validation import as_inexact, positive_float, require_finite
+from solvers import arrays
+from solvers.errors import ArgumentError, DTypeError, ShapeError
+
+_COARSE_CELLS = 64
+"""A detector is binned down to this many cells or more for the first look: there noise hardly matters."""
+
+_FINE_NOISE = 0.003
+"""Noise, over the largest value of a sinogram, up to which a finer detector locates the axis better than a binned one."""
+
+
+def flat_dark(projections: Any, flats: Any, darks: Any) -> np.ndarray:
+    r"""Transmission from counts.
+
+    .. math:: t = (counts - \overline{darks}) / (\overline{flats} - \overline{darks})
+
+    Parameters
+    ----------
+    projections : array (angles, ..., detectors)
+        Counts with the object in the beam.
+    flats, darks : array (frames, ..., detectors)
+        Counts without the object, and without the beam; averaged over the frames. Darks may be a number.
+
+    Returns
+    -------
+    ndarray
+        Transmission in the shape of ``projections``, 1 where nothing absorbs. Dead cells, where the flats are not above
+        the darks, are interpolated from their neighbours, with a warning.
+
+    Raises
+    ------
+    ShapeError, NonFiniteError, ArgumentError
+        Fields that do not fit the projections, NaN, or a row of cells that are all dead.
+
+    Examples
+    --------
+    >>> counts = np.full((3, 4), 60.0, np.float32)
+    >>> flat_dark(counts, np.full((2, 4), 110.0), 10.0)[0]
+    array([0.5, 0.5, 0.5, 0.5], dtype=float32)
+    """
+    projections = _array("projections", projections)
+    flat = _mean_field("flats", flats, projections)
+    dark = _mean_field("darks", darks, projections)
+    gain = flat - dark
+    dead = gain <= 0
+    out = (projections - dark) / np.where(dead, 1, gain)
+    if dead.any():
+        _bridge(out, np.broadcast_to(dead, out.shape[1:]))
+    return out
+
+
+def absorption(transmission: Any, *, floor: float = 1e-4) -> np.ndarray:
+    r"""Line integrals of the attenuation from transmission, by the law of Lambert and Beer.
+
+    .. math:: y = -\log(\max(t, floor))
+
+    Parameters
+    ----------
+    transmission : array
+        Such as :func:`flat_dark` returns. Values above 1, from noise, become negative integrals and stay unbiased.
+    floor : float
+        What values under it, zero and negative ones among them, are set to; a warning says how many. Photons that did
+        not arrive carry no more than "at least this much".
+
+    Returns
+    -------
+    ndarray
+        Attenuation times length, without unit.
+
+    Raises
+    ------
+    NonFiniteError, ArgumentError
+        NaN, or a floor that is not positive.
+
+    Examples
+    --------
+    >>> absorption(np.array([1.0, 0.5])).round(3).tolist()
+    [-0.0, 0.693]
+    """
+    transmission = _array("transmission", transmission)
+    floor = positive_float("floor", floor)
+    low = int(np.count_nonzero(transmission < floor))
+    if low:
+        share = 100 * low / transmission.size
+        warnings.warn(
+            f"{low} values ({share:.2g} %) of transmission are under {floor:g} and were set to it; the object may be "
+            "too dense for the exposure there, or the dark field too high.",
+            stacklevel=2,
+        )
+    return -np.log(np.maximum(transmission, floor))
+
+
+def find_center(sinogram: Any, angles: Any) -> float:
+    r"""Where the rotation axis meets the detector, in cells from cell 0.
+
+    A scan of a full turn shows each view again, mirrored about the axis, half a turn later: the axis is where they
+    correlate best. A scan of half a turn is reconstructed for trial positions. A wrong one draws streaks of both signs
+    around every edge, so that the sum of ``|x|`` is least at the right one. The search starts from where the first
+    moments of the views and the pairs half a turn apart put the axis, on a binned detector; it turns to finer ones as
+    long as the noise is low.
+
+    Parameters
+    ----------
+    sinogram : array (..., angles, detectors)
+        Line integrals, such as from :func:`absorption`. Slices on leading axes share one axis and are used together.
+    angles : array (angles,)
+        Radians, over half a turn or more.
+
+    Returns
+    -------
+    float
+        To be passed as ``ParallelBeam(..., center=...)``. The error is about a tenth of a cell in good data.
+
+    Raises
+    ------
+    ShapeError, ArgumentError, NonFiniteError, DTypeError
+        A sinogram that does not fit the angles, holds NaN or is constant, or less than half a turn.
+
+    References
+    ----------
+    T. Donath, F. Beckmann, A. Schreyer, "Automated determination of the center of rotation in tomography data",
+    J. Opt. Soc. Am. A 23 (2006), metric Q_IA.
+
+    Examples
+    --------
+    >>> from recon.operators import ParallelBeam
+    >>> A = ParallelBeam((65, 65), 91, detectors=101, center=46.3)
+    >>> abs(find_center(A(np.pad(np.ones((21, 13)), [(10, 34), (30, 22)])), A.angles) - 46.3) < 0.25
+    True
+    """
+    y, angles = _scan(sinogram, angles)
+    first, second = _opposite(angles)
+    paired = _mirror_center(y, first, second) if len(first) else None
+    if paired is not None and 2 * len(first) >= len(angles):
+        return paired
+    starts = [_moment_center(y, angles)] + ([paired] if paired is not None else [])
+    return _refine(y, angles, [c for c in starts if 0 <= c < y.shape[-1]] or [0.5 * (y.shape[-1] - 1)])
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    array = as_inexact(name, values)
+    if arrays.is_torch(array) or arrays.is_complex(array):
+        kind = "a torch tensor" if arrays.is_torch(array) else "complex"
+        raise DTypeError(f"{name} is {kind}; expected a real numpy array. Pass {name}.numpy() or the real part.")
+    require_finite(name, array)
+    return array
+
+
+def _mean_field(name: str, frames: Any, projections: np.ndarray) -> np.ndarray:
+    field = _array(name, frames)
+    expected = projections.shape[1:]
+    if field.ndim and field.shape[1:] != expected:
+        raise ShapeError(
+            f"{name} has shape {field.shape}; expected (frames, {', '.join(map(str, expected))}) for projections of "
+            f"shape {projections.shape}. Pass one or more whole frames, {name}[None] for a single one."
+        )
+    mean = field.mean(axis=0, dtype=np.float64) if field.ndim else field
+    return mean.astype(projections.dtype)
+
+
+def _bridge(transmission: np.ndarray, dead: np.ndarray) -> None:
+    """Interpolate dead cells from the live ones of their row of the detector, in place."""
+    cells = np.arange(dead.shape[-1])
+    for row in np.argwhere(dead.any(axis=-1)):
+        gone = dead[tuple(row)]
+        if gone.all():
+            raise ArgumentError(
+                f"flats are not above darks anywhere in row {tuple(map(int, row))}; expected live cells. "
+                "Check that flats and darks are not exchanged, or leave this row out."
+            )
+        for view in transmission:
+            line = view[tuple(row)]
+            line[gone] = np.interp(cells[gone], cells[~gone], line[~gone])
+    warnings.warn(
+        f"{int(dead.sum())} dead cells, whose flats are not above their darks, were interpolated from their neighbours.",
+        stacklevel=3,
+    )
+
+
+def _scan(sinogram: Any, angles: Any) -> tuple[np.ndarray, np.ndarray]:
+    y = _array("sinogram", sinogram)
+    angles = _array("angles", angles).astype(np.float64)
+    if angles.ndim != 1 or y.ndim < 2 or y.shape[-2] != angles.size:
+        raise ShapeError(
+            f"sinogram has shape {y.shape} and angles {angles.shape}; expected (..., angles, detectors) and (angles,). "
+            "Pass one angle for each view."
+        )
+    covered = np.ptp(angles) * (1 + 1 / max(1, angles.size - 1))
+    if covered < 0.95 * np.pi:
+        raise ArgumentError(
+            f"angles span {covered:.2f} radians; expected half a turn (3.14) or more. "
+            "Pass radians, not degrees, or take the center from the calibration of the scanner."
+        )
+    if np.ptp(y) == 0:
+        raise ArgumentError("sinogram is constant; expected an object. Pass line integrals of one.")
+    return y.reshape(-1, *y.shape[-2:]), angles
+
+
+def _opposite(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of views half a turn apart, up to one and a half of the usual gap between angles."""
+    direction = np.sort(angles % np.pi)
+    gaps = np.diff(direction, append=direction[0] + np.pi)
+    distance = np.abs(np.angle(-np.exp(1j * (angles[:, None] - angles))))
+    second = distance.argmin(axis=1)
+    close = distance[np.arange(angles.size), second] <= 1.5 * np.median(gaps[gaps > 1e-9]) + 1e-9
+    return np.flatnonzero(close), second[close]
+
+
+def _mirror_center(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
+    """Half the lag at which views correlate best with the mirror images of their opposites."""
+    detectors = y.shape[-1]
+    padded = 2 * detectors
+    spectrum = np.fft.rfft(y[:, first], padded) * np.fft.rfft(y[:, second], padded)
+    correlation = np.fft.irfft(spectrum.sum(axis=(0, 1)), padded)[: 2 * detectors - 1]
+    lag = int(correlation[1:-1].argmax()) + 1
+    before, here, after = correlation[lag - 1 : lag + 2]
+    curvature = before - 2 * here + after
+    return 0.5 * (lag + (0.5 * (before - after) / curvature if curvature else 0.0))
+
+
+def _moment_center(y: np.ndarray, angles: np.ndarray) -> float:
+    """The centre of mass of a view moves on ``center + a cos + b sin``; exact where the views hold the whole object."""
+    middle = 0.5 * (y.shape[-1] - 1)
+    views = y.sum(axis=0, dtype=np.float64)
+    mass = views.sum(axis=1).mean()
+    columns = np.stack([np.full(angles.size, mass), np.cos(angles), np.sin(angles)], axis=1)
+    moments = views @ (np.arange(y.shape[-1]) - middle)
+    return float(np.linalg.lstsq(columns, moments, rcond=None)[0][0]) + middle
+
+
+def _refine(y: np.ndarray, angles: np.ndarray, starts: list[float]) -> float:
+    """Least sum of ``|x|`` around the starts on a coarse detector, then on finer ones."""
+    bins = 2 ** max(0, int(np.log2(y.shape[-1] / _COARSE_CELLS)))
+    binned = _binned(y, bins)
+    cost = _sum_of_magnitudes(binned, angles)
+    reach = 0.05 * binned.shape[-1] + 2
+    low, high = (_in_bins(c, bins) for c in (min(starts), max(starts)))
+    trials = np.arange(low - reach, high + reach + 1)
+    best = _golden(cost, float(trials[np.argmin([cost(c) for c in trials])]), 1.0)
+    while bins > 1 and _relative_noise(_binned(y, bins // 2)) < _FINE_NOISE:
+        cell = _in_cells(best, bins)
+        bins //= 2
+        best = _golden(_sum_of_magnitudes(_binned(y, bins), angles), _in_bins(cell, bins), 0.75)
+    return _in_cells(best, bins)
+
+
+def _binned(y: np.ndarray, bins: int) -> np.ndarray:
+    whole = y.shape[-1] // bins
+    return y[..., : whole * bins].reshape(*y.shape[:-1], whole, bins).mean(axis=-1)
+
+
+def _in_bins(cell: float, bins: int) -> float:
+    return (cell + 0.5) / bins - 0.5
+
+
+def _in_cells(position: float, bins: int) -> float:
+    return (position + 0.5) * bins - 0.5
+
+
+def _relative_noise(y: np.ndarray) -> float:
+    """Noise over the largest value, from second differences along the detector, which smooth views hardly have."""
+    differences = y[..., 2:] - 2 * y[..., 1:-1] + y[..., :-2]
+    return float(np.median(np.abs(differences)) / 0.6745 / 6**0.5 / np.abs(y).max())
+
+
+def _sum_of_magnitudes(y: np.ndarray, angles: np.ndarray) -> Callable[[float], float]:
+    """The metric Q_IA of a trial centre: the sum of ``|x|`` over the disc that the detector can turn through."""
+    from recon.fbp import fbp
+    from recon.operators.parallel_beam import ParallelBeam
+
+    cells = y.shape[-1]
+    r = np.arange(cells) - 0.5 * (cells - 1)
+    disc = r[:, None] ** 2 + r**2 <= 0.25 * cells**2
+
+    def cost(center: float) -> float:
+        operator = ParallelBeam((cells, cells), angles, detectors=cells, center=center)
+        return float(np.abs(fbp(y, operator, window="hann")[:, disc]).sum(dtype=np.float64))
+
+    return cost
+
+
+def _golden(cost: Callable[[float], float], center: float, reach: float) -> float:
+    """Golden-section search of a minimum within ``center ± reach``, to 1 % of the reach."""
+    ratio = (5**0.5 - 1) / 2
+    low, high = center - reach, center + reach
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    cost_left, cost_right = cost(left), cost(right)
+    while high - low > 0.02 * reach:
+        if cost_left < cost_right:
+            high, right, cost_right = right, left, cost_left
+            left = high - ratio * (high - low)
+            cost_left = cost(left)
+        else:
+            low, left, cost_left = left, right, cost_right
+            right = low + ratio * (high - low)
+            cost_right = cost(right)
+    return 0.5 * (low + high)

@@ -1,0 +1,244 @@
+"""The front door: from a measurement and a forward model to an image, in one call."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from recon.noise import Poisson
+from recon.plan import Decision, Plan, Request, channels_back, prepare
+from recon.selection import Choice, Problem, choose_strength, measured_count
+from recon.validation import known_keywords
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.loop import Solution, Status, solve
+
+SEARCH_TOL = 2.0  # solves of the search may be this much looser than the last one
+CONTRADICTED = 1.5  # residual over noise above which the answer does not explain the data
+
+
+class ReconstructionWarning(UserWarning):
+    """The result is questionable; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """What was decided and how it went."""
+
+    plan: Plan
+    status: Status
+    iterations: int
+    history: dict[str, list[float]] = field(repr=False)
+    seconds: dict[str, float] = field(repr=False)  # "selection", "solve", "total"
+    choice: Choice | None  # trials of the strength, None where it was given
+    residual: float  # root mean square of y - A x, over the noise level (1 is perfect)
+    warnings: tuple[str, ...]
+
+    def plot(self) -> Any:
+        """Draw the convergence and the predicted risk; returns a matplotlib figure."""
+        from recon.report import plot_info
+
+        return plot_info(self)
+
+    def __str__(self) -> str:
+        lines = [str(self.plan), f"status    {self.status.name.lower()} after {self.iterations} steps: {self.status.value}"]
+        lines.append(f"residual  {self.residual:.3g} times the noise")
+        lines.append("seconds   " + ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items()))
+        return "\n".join(lines + [f"warning   {text}" for text in self.warnings])
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f"{self.plan._repr_html_()}<pre>{html.escape(str(self).split('status', 1)[-1])}</pre>"
+
+
+@known_keywords
+def reconstruct(
+    y: Array,
+    operator: Any,
+    *,
+    prior: Any = "auto",
+    solver: Any = "auto",
+    noise: Any = "auto",
+    strength: Any = "auto",
+    x0: Array | None = None,
+    bounds: tuple[float, float] | None = None,
+    channel_axis: int | None = None,
+    max_iter: int | None = None,
+    tol: float | None = None,
+    callback: Callable[[Any, int], Any] | None = None,
+    progress: bool = False,
+    rng: Any = None,
+    return_info: bool = False,
+) -> Any:
+    """Reconstruct the image ``x`` of ``y = A x + noise``: nothing to tune.
+
+    Minimises ``data(A x; y) + strength * prior(x)``; whatever is ``"auto"`` is decided from the data, and
+    ``return_info=True`` says how.
+
+    Parameters
+    ----------
+    y : array
+        Measurement, ``(..., *operator.out_shape)``, numpy or torch, in any unit. Leading axes are a batch.
+    operator : LinearOperator, scipy LinearOperator, matrix, or (forward, adjoint)
+        Forward model.
+    prior : {"auto", "tv", "wavelet", "tikhonov", "none"} or Prior
+        What a good image looks like.
+    solver : {"auto", "admm", "fista", "pdhg", "cg"} or callable
+        How to minimise; a callable builds an algorithm from ``(data, prior, strength)``.
+    noise : {"auto", "gaussian", "poisson"}, float, Gaussian or Poisson
+        A number is the standard deviation in the unit of ``y``.
+    strength : "auto" or float
+        Regularisation strength; ``info.plan.strength`` is the number used.
+    x0 : array, optional
+        Start of the iteration, of the image's shape.
+    bounds : (float, float), optional
+        Smallest and largest value allowed, ``-inf`` and ``inf`` included.
+    channel_axis : int, optional
+        Axis of ``y`` that holds colours or bands, to be reconstructed together.
+    max_iter : int, optional
+        Upper bound of the solver's steps.
+    tol : float, optional
+        Estimated distance to the limit, relative to the image, at which to stop.
+    callback : callable, optional
+        ``callback(state, k)`` after each step of the last solve; a true return value stops.
+    progress : bool
+        Show a progress bar on the standard error stream.
+    rng : int or numpy.random.Generator, optional
+        Source of the random probes; by default the same for every call.
+    return_info : bool
+        Also return what was decided and how it went.
+
+    Returns
+    -------
+    x : array
+        The image, ``(..., *operator.in_shape)``.
+    info : Info
+        Only with ``return_info=True``.
+
+    Raises
+    ------
+    ReconError
+        One of its subclasses names the argument, what was given, what was expected and the remedy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from recon import reconstruct, operators as ops
+    >>> psf = np.ones((1, 5)) / 5
+    >>> A = ops.Blur(psf, shape=(32, 32))
+    >>> x = reconstruct(A(np.eye(32, dtype=np.float32)), A)
+    """
+    begin = time.perf_counter()
+    request = prepare(
+        y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
+        channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
+    )  # fmt: skip
+    start = request.x0 if request.x0 is not None else first_guess(request.operator, request.y)
+    plan, choice = _with_strength(request, start, np.random.default_rng(0 if rng is None else rng))
+    selected = time.perf_counter()
+    found = _final(request, plan, choice, start, callback, progress)
+    residual = _residual(request, found.image)
+    doubts = _doubts(plan, found, residual)
+    for text in doubts:
+        warnings.warn(text, ReconstructionWarning, stacklevel=3)
+    image = channels_back(found.image, channel_axis, request.operator)
+    if not return_info:
+        return image
+    end = time.perf_counter()
+    seconds = {"selection": selected - begin, "solve": end - selected, "total": end - begin}
+    return image, Info(plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts)
+
+
+def first_guess(operator: Any, y: Array) -> Array:
+    """A few conjugate gradient steps of the least squares problem: blurred where the data say little, on scale."""
+    from solvers.krylov import CGLS
+    from solvers.loop import unroll
+
+    back = operator.adjoint(y)
+    return unroll(CGLS(operator, y), arrays.zeros(tuple(back.shape), back), 5)
+
+
+def builder(plan: Plan) -> Callable[[Any, Array, float], Any]:
+    """(operator, y, strength) -> algorithm, as the plan says."""
+    from solvers.data_terms import LeastSquares, PoissonLikelihood
+
+    def build(operator: Any, y: Array, strength: float) -> Any:
+        if isinstance(plan.noise, Poisson):
+            data: Any = PoissonLikelihood(operator, y, plan.noise.background)
+        else:
+            data = LeastSquares(operator, y)
+        return plan.solver(data, plan.prior, strength)
+
+    return build
+
+
+def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> tuple[Plan, Choice | None]:
+    """The plan with a strength, searched for where none was given."""
+    plan = request.plan
+    if plan.criterion is None:
+        return plan, None
+    problem = Problem(
+        request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
+        plan.max_iter, SEARCH_TOL * plan.tol,
+    )  # fmt: skip
+    choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
+    reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"
+    decisions = {**plan.decisions, "strength": Decision(f"{choice.strength:.4g}", reason)}
+    return replace(plan, strength=choice.strength, decisions=decisions), choice
+
+
+def _first_strength(request: Request, start: Array) -> float:
+    """Strength at which prior and noise balance on a first guess: ``variance * n / prior(x)`` for a Laplacian prior."""
+    plan = request.plan
+    value = arrays.to_float(plan.prior.value(start))
+    if isinstance(plan.noise, Poisson):
+        variance = 1.0  # the likelihood is already in units of its variance
+    else:
+        level = arrays.to_float(arrays.norm(request.y)) / math.sqrt(measured_count(request.operator, request.y))
+        variance = max(plan.noise.sigma, 1e-4 * level) ** 2
+    return 0.5 * variance * arrays.size(start) / value if value > 0 and math.isfinite(value) else variance
+
+
+def _final(
+    request: Request, plan: Plan, choice: Choice | None, start: Array, callback: Any, progress: bool
+) -> Solution:
+    """The solve whose image is returned; it goes on from the last one of the search."""
+    algorithm = builder(plan)(request.operator, request.y, plan.strength)
+    state = choice.warm(algorithm) if choice is not None else algorithm.init(start)
+    return solve(algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, callback=callback, progress=progress)
+
+
+def _residual(request: Request, image: Array) -> float:
+    """Root mean square misfit over the noise level."""
+    y, operator, noise = request.y, request.operator, request.plan.noise
+    fit = operator(image)
+    misfit = fit - y
+    if isinstance(noise, Poisson):
+        mean = arrays.namespace(y).clip(fit + noise.background, min=1.0)
+        misfit, level = misfit / mean**0.5, 1.0
+    else:
+        level = noise.sigma
+    root = arrays.to_float(arrays.norm(misfit)) / math.sqrt(measured_count(operator, y))
+    return root / level if level > 0 else (0.0 if root == 0 else math.inf)
+
+
+def _doubts(plan: Plan, found: Solution, residual: float) -> tuple[str, ...]:
+    """What the caller should know before trusting the image."""
+    doubts = []
+    if found.status is Status.DIVERGED:
+        doubts.append(f"The solver diverged: {found.status.value}.")
+    elif found.status is Status.MAX_ITER:
+        doubts.append(f"The solver had not settled after {found.iterations} steps. Raise max_iter or tol.")
+    if plan.sigma_known and residual > CONTRADICTED:
+        doubts.append(
+            f"The residual is {residual:.3g} times the noise: this operator, noise level or prior does not explain the "
+            "data. Check the forward model with check_operator, and its geometry, scale and units."
+        )
+    return tuple(doubts)

@@ -1,0 +1,44 @@
+"""Pictures of how a reconstruction went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from solvers.errors import ReconError
+
+
+def pyplot() -> Any:
+    """matplotlib.pyplot, or an error that names the extra."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        raise ReconError(
+            "plotting needs matplotlib, which is not installed; install it with `pip install recon-imaging[plot]`."
+        ) from None
+    return plt
+
+
+def plot_info(info: Any) -> Any:
+    """Draw convergence (change, objective) and the predicted risk of the strengths tried.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    plt = pyplot()
+    tried = info.choice.trials if info.choice is not None else ()
+    figure, axes = plt.subplots(1, 3 if tried else 2, figsize=(4.2 * (3 if tried else 2), 3.2), layout="constrained")
+    history = info.history
+    axes[0].semilogy(history["iteration"], history["change"], marker=".")
+    axes[0].set(xlabel="step", ylabel="change of the image a step", title=info.status.name.lower())
+    objective = np.asarray(history["objective"])
+    axes[1].plot(history["seconds"], objective, marker=".")
+    axes[1].set(xlabel="seconds", ylabel="objective", title=f"{info.iterations} steps")
+    if tried:
+        trials = sorted(tried, key=lambda trial: trial.strength)
+        axes[2].semilogx([t.strength for t in trials], [t.risk for t in trials], marker="o")
+        axes[2].axvline(info.plan.strength, linestyle="--", color="0.5")
+        axes[2].set(xlabel="strength", ylabel="predicted risk", title=info.choice.criterion)
+    return figure

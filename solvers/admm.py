@@ -1,0 +1,326 @@
+"""Alternating direction method of multipliers for several terms.
+
+    minimise  1/2 |A x - y|^2 + strength * sum_i g_i(K_i x)
+
+splits z_i = K_i x and repeats, with scaled dual variables u_i and penalties rho_i,
+
+    x    <- (A^H A + sum_i rho_i K_i^H K_i)^-1 (A^H y + sum_i rho_i K_i^H (z_i - u_i))
+    v_i  <- relaxation * K_i x + (1 - relaxation) * z_i
+    z_i  <- prox_{strength g_i / rho_i}(v_i + u_i)
+    u_i  <- u_i + v_i - z_i
+
+The x-update is two Fourier transforms where every Gram operator is a periodic convolution. Where ``A = C B`` with such
+a ``B`` and a ``C`` that only picks samples, the data are split as well (z_0 = B x; Almeida and Figueiredo 2013), and
+the same holds for a data term that is not quadratic. Elsewhere a few warm-started conjugate gradient steps do it.
+
+Boyd et al. 2011 (sections 3.1, 3.4.3, 6.4); residual balancing on relative residuals: Wohlberg 2017.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.protocols import Term
+from solvers.regularised import Regularised
+
+BALANCE_AT = frozenset((2, 5, 9, 14, 20, 30, 45, 70, 100, 150, 200))  # finitely often: convergence is kept
+
+
+@dataclass(frozen=True, slots=True)
+class ADMMState:
+    """State of :class:`ADMM`; tuples have one entry a split."""
+
+    x: Array  # image
+    z: tuple[Array, ...]  # split variables, K_i x in the limit
+    u: tuple[Array, ...]  # dual variables divided by rho_i
+    b: tuple[Array, ...]  # K_i^H (z_i - u_i), for the next right-hand side
+    rho: tuple[float, ...]  # penalties
+    inverse: Any  # 1 / (spectrum of the x-update): exact, or the preconditioner of conjugate gradients, or None
+    Gx: Array | None  # A^H A x, carried along where conjugate gradients do the x-update
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """One splitting ``z = K x`` with the proximal map of its function."""
+
+    term: Term
+    prox: Callable[[Array, float], Array]  # (v, step) -> z
+    tunable: bool  # whether the strength multiplies it: not the data, nor a constraint
+    gram: Any  # eigenvalues of K^H K over the frequencies, or None
+
+
+@dataclass(frozen=True, eq=False)
+class ADMM(Regularised):
+    """ADMM for ``data + strength * prior``.
+
+    Parameters
+    ----------
+    data, prior, strength
+        See :class:`Regularised`; the prior needs ``terms()`` only.
+    scale : float, optional
+        Size of the features that matter in ``K x`` (for total variation, of grey-value steps). The first penalties
+        are ``strength / scale``; balancing corrects them. None estimates it from ``x0`` and the data.
+    relaxation : float
+        Over-relaxation in [1, 2).
+    balance : bool
+        Whether to balance the residuals.
+    cg_iterations : int
+        Conjugate gradient steps an x-update where there is no closed form, one normal operator each. They start from
+        the last image and are preconditioned by the periodic convolution that ``A^H A`` is at the image's centre.
+    """
+
+    scale: float | None = None
+    relaxation: float = 1.8
+    balance: bool = True
+    cg_iterations: int = 2
+
+    # What is cached below depends on the data and the prior alone: `at` shares it between strengths.
+
+    @cached_property
+    def _data_gram(self) -> Any:
+        """Eigenvalues of ``A^H A`` where the data stay inside the x-update and are diagonal there, or None."""
+        return self.data.operator.fourier_gram() if self.data.quadratic else None
+
+    @cached_property
+    def _factors(self) -> Any:
+        """``(C, B)`` with ``A = C B``, where the data are split at ``B x``; None where they are not."""
+        if self._data_gram is not None:
+            return None
+        return self.data.operator.factors() if self.data.quadratic else (None, self.data.operator)
+
+    @cached_property
+    def _splits(self) -> tuple[_Split, ...]:
+        shape = tuple(self.data.operator.in_shape)
+        splits = [] if self._factors is None else [self._data_split(*self._factors)]
+        for term in self.prior.terms():
+            tunable = not getattr(term.function, "is_constraint", False)
+            splits.append(_Split(term, term.function.prox, tunable, term.fourier_gram(shape)))
+        return tuple(splits)
+
+    def _data_split(self, outer: Any, inner: Any) -> _Split:
+        prox: Any = self.data.loss_prox
+        if outer is not None:
+            prox = partial(_sampled_prox, outer.solve_shifted, outer.adjoint(self.data.y))
+        return _Split(Term(self.data, inner), prox, False, inner.fourier_gram())
+
+    @cached_property
+    def _closed_form(self) -> bool:
+        inside = self._factors is not None or self._data_gram is not None
+        return inside and all(split.gram is not None for split in self._splits)
+
+    @cached_property
+    def _right_side(self) -> Array | None:
+        """``A^H y``: its Fourier transform where the x-update is closed, None where the data are split."""
+        if self._factors is not None:
+            return None
+        back = self.data.operator.adjoint(self.data.y)
+        return _forward_transform(back, self._ndim) if self._closed_form else back
+
+    @property
+    def _ndim(self) -> int:
+        return len(self.data.operator.in_shape)
+
+    def init(self, x0: Array) -> ADMMState:
+        z = tuple(split.term.apply(x0) for split in self._splits)
+        u = tuple(arrays.zeros(zi.shape, zi) for zi in z)
+        b = tuple(split.term.adjoint(zi) for split, zi in zip(self._splits, z, strict=True))
+        rho = tuple(self._first_penalty(split, x0) for split in self._splits)
+        Gx = None if self._closed_form or self._factors is not None else self.data.operator.gram(x0)
+        return ADMMState(x0, z, u, b, rho, self._inverse(rho, x0), Gx)
+
+    def restart(self, state: ADMMState, strength: float, item: int | None = None) -> ADMMState:
+        """Turn a state of the problem at another ``strength`` into a start for this one.
+
+        Thresholds ``strength / rho`` are kept, so that split and scaled dual variables stay valid. ``item`` takes one
+        image of a batch.
+        """
+        if item is not None:
+            z, u, b = (tuple(a[item] for a in group) for group in (state.z, state.u, state.b))
+            Gx = None if state.Gx is None else state.Gx[item]
+            state = replace(state, x=state.x[item], z=z, u=u, b=b, Gx=Gx)
+        ratio = self.strength / strength
+        rho = tuple(r * ratio if s.tunable else r for r, s in zip(state.rho, self._splits, strict=True))
+        return replace(state, rho=rho, inverse=self._inverse(rho, state.x))
+
+    def step(self, state: ADMMState, k: int) -> ADMMState:
+        x, Gx = self._solve_x(state)
+        balance = self.balance and k + 1 in BALANCE_AT
+        updates = [
+            _split_update(split, x, z, u, self._step(split, rho), self.relaxation, measure=balance)
+            for split, z, u, rho in zip(self._splits, state.z, state.u, state.rho, strict=True)
+        ]
+        z, u, b, imbalance = zip(*updates, strict=True)
+        new = ADMMState(x, z, u, b, state.rho, state.inverse, Gx)
+        return self._balanced(new, imbalance) if balance else new
+
+    def _step(self, split: _Split, rho: float) -> float:
+        return (self.strength if split.tunable else 1.0) / rho
+
+    def _solve_x(self, state: ADMMState) -> tuple[Array, Array | None]:
+        total: Array = None
+        for bi, rho in zip(state.b, state.rho, strict=True):
+            total = rho * bi if total is None else arrays.axpy(rho, bi, total)
+        if self._closed_form:
+            spectrum = _forward_transform(total, self._ndim)
+            return _filtered_inverse(spectrum, self._right_side, state.inverse, total, self._ndim), None
+        if self._right_side is not None:
+            total = total + self._right_side
+        return self._conjugate_gradients(state, total)
+
+    def _conjugate_gradients(self, state: ADMMState, b: Array) -> tuple[Array, Array | None]:
+        """A few preconditioned steps from the last image; ``A^H A x`` follows by linearity, without another product."""
+        gram = self.data.operator.gram if self._factors is None else None
+        x, Gx = state.x, state.Gx
+        r = b - self._penalty_gram(x, state.rho)
+        if Gx is not None:
+            r = r - Gx
+        p: Array = None
+        rz = 0.0
+        for _ in range(self.cg_iterations):
+            z = self._preconditioned(r, state)
+            rz_before, rz = rz, arrays.dot(r, z)
+            p = z if p is None else arrays.axpy(rz / rz_before, p, z)
+            Gp = gram(p) if gram is not None else None
+            Mp = self._penalty_gram(p, state.rho) if Gp is None else Gp + self._penalty_gram(p, state.rho)
+            curvature = arrays.dot(p, Mp)
+            if not arrays.to_float(curvature) > 0:
+                break
+            alpha = rz / curvature
+            x, r = arrays.axpy(alpha, p, x), arrays.axpy(-alpha, Mp, r)
+            if Gp is not None:
+                Gx = arrays.axpy(alpha, Gp, Gx)
+        return x, Gx
+
+    def _penalty_gram(self, x: Array, rho: tuple[float, ...]) -> Array:
+        """``sum_i rho_i K_i^H K_i x``."""
+        out: Array = None
+        for split, r in zip(self._splits, rho, strict=True):
+            part = r * split.term.adjoint(split.term.apply(x))
+            out = part if out is None else out + part
+        return out
+
+    def _preconditioned(self, r: Array, state: ADMMState) -> Array:
+        if state.inverse is None:
+            return r
+        return _filtered_inverse(_forward_transform(r, self._ndim), None, state.inverse, r, self._ndim)
+
+    @cached_property
+    def _impulse_gram(self) -> np.ndarray | None:
+        """Eigenvalues of the periodic convolution that ``A^H A`` is at the image's centre."""
+        if self._factors is not None:
+            return np.zeros(())
+        operator = self.data.operator
+        shape = tuple(operator.in_shape)
+        centre = tuple(n // 2 for n in shape)
+        like = operator.adjoint(self.data.y)
+        impulse = np.zeros(shape, dtype=arrays.to_numpy(like).dtype)
+        impulse[centre] = 1.0
+        response = arrays.to_numpy(operator.gram(arrays.to_device_of(impulse, like)))
+        spectrum = np.fft.fftn(np.roll(response, tuple(-c for c in centre), axis=tuple(range(len(shape))))).real
+        return np.maximum(spectrum, 1e-3 * spectrum.max())
+
+    def _inverse(self, rho: tuple[float, ...], like: Array) -> Any:
+        """Reciprocal spectrum of the x-update, exact in closed form, a preconditioner elsewhere (None without one)."""
+        if any(split.gram is None for split in self._splits):
+            return None
+        gram = self._impulse_gram if self._data_gram is None else self._data_gram
+        total = gram + sum(r * split.gram for split, r in zip(self._splits, rho, strict=True))
+        if not arrays.is_complex(like):
+            total = total[..., : like.shape[-1] // 2 + 1] if np.ndim(total) else total
+        # A frequency that nothing weighs (the mean under total variation alone) keeps the value it has.
+        floor = arrays.eps(like) * float(np.max(total))
+        return arrays.asarray(1.0 / np.maximum(total, floor), like)
+
+    def _first_penalty(self, split: _Split, x0: Array) -> float:
+        if not split.tunable:  # data and constraints: on the scale of the data's curvature
+            return self._curvature
+        return max(self.strength, 1e-30) / self._scale(x0)
+
+    @cached_property
+    def _curvature(self) -> float:
+        """Typical eigenvalue of ``A^H A``: that of the measured data."""
+        back = self.data.operator.adjoint(self.data.y)
+        energy = arrays.to_float(arrays.dot(self.data.y, self.data.y))
+        return max(arrays.to_float(arrays.dot(back, back)) / energy, 1e-30) if energy > 0 else 1.0
+
+    def _scale(self, x0: Array) -> float:
+        if self.scale is not None:
+            return self.scale
+        x = x0
+        if not arrays.to_float(arrays.norm(x)) > 0:
+            x = self.data.operator.adjoint(self.data.y) / self._curvature
+        spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(arrays.size(x))
+        return 0.1 * spread if spread > 0 else 1.0
+
+    def _balanced(self, state: ADMMState, imbalance: tuple[float, ...]) -> ADMMState:
+        """Bring primal and dual residuals together by changing the penalties, and the duals with them."""
+        factors = tuple(min(max(f, 0.1), 10.0) if not 0.7 < f < 1.4 else 1.0 for f in imbalance)
+        if all(f == 1.0 for f in factors):
+            return state
+        rho = tuple(r * f for r, f in zip(state.rho, factors, strict=True))
+        u = tuple(ui if f == 1.0 else ui * (1.0 / f) for ui, f in zip(state.u, factors, strict=True))
+        b = tuple(
+            bi if f == 1.0 else split.term.adjoint(zi - ui)
+            for split, bi, zi, ui, f in zip(self._splits, state.b, state.z, u, factors, strict=True)
+        )
+        return replace(state, u=u, b=b, rho=rho, inverse=self._inverse(rho, state.x))
+
+
+def _sampled_prox(solve_shifted: Callable[[Array, float], Array], back: Array, v: Array, step: float) -> Array:
+    """Proximal map of ``1/2 |C w - y|^2`` from the closed form of ``C``, with ``back = C^H y``."""
+    rho = 1.0 / step
+    return solve_shifted(arrays.axpy(rho, v, back), rho)
+
+
+def _split_update(
+    split: _Split, x: Array, z: Array, u: Array, step: float, relaxation: float, *, measure: bool
+) -> tuple[Array, Array, Array, float]:
+    """One split variable and its dual: new z, u, ``K^H (z - u)``, and, if measured, by how much rho should grow."""
+    fused = getattr(split.term.function, "split_step", None)
+    if fused is not None:
+        z_new, u_new, b, primal_sq, dual_sq = fused(x, z, u, step, relaxation)
+    else:
+        Kx = split.term.apply(x)
+        v = arrays.lincomb(relaxation, Kx, 1 - relaxation, z)
+        z_new = split.prox(v + u, step)
+        u_new = u + v - z_new
+        b = split.term.adjoint(z_new - u_new)
+        primal_sq, dual_sq = (_square(Kx - z_new), _square(z_new - z)) if measure else (0.0, 0.0)
+    return z_new, u_new, b, _imbalance(z_new, u_new, primal_sq, dual_sq) if measure else 1.0
+
+
+def _imbalance(z: Array, u: Array, primal_sq: float, dual_sq: float) -> float:
+    """Square root of relative primal over relative dual residual: ``(|Kx - z| / |z|) / (|z - z before| / |u|)``."""
+    numerator, denominator = primal_sq * _square(u), dual_sq * _square(z)
+    return (numerator / denominator) ** 0.25 if numerator > 0 and denominator > 0 else 1.0
+
+
+def _square(x: Array) -> float:
+    return arrays.to_float(arrays.dot(x, x))
+
+
+def _forward_transform(x: Array, ndim: int) -> Array:
+    axes = tuple(range(-ndim, 0))
+    return arrays.fftn(x, axes) if arrays.is_complex(x) else arrays.rfftn(x, axes)
+
+
+def _filtered_inverse(spectrum: Array, offset: Array | None, inverse: Array, like: Array, ndim: int) -> Array:
+    """Inverse transform of ``(spectrum + offset) * inverse`` onto the shape and kind of ``like``."""
+    axes = tuple(range(-ndim, 0))
+    if isinstance(spectrum, np.ndarray):
+        if offset is not None:
+            spectrum += offset  # the spectrum is this function's own
+        spectrum *= inverse
+    else:
+        spectrum = (spectrum if offset is None else spectrum + offset) * inverse
+    if arrays.is_complex(like):
+        return arrays.fftn(spectrum, axes, inverse=True)
+    return arrays.irfftn(spectrum, tuple(like.shape[-ndim:]), axes)

@@ -1,0 +1,130 @@
+"""Data terms: how far a reconstruction is from the measurement.
+
+A data term is ``loss(A x; y)``. ``loss`` works on measurements, so that a solver may split there; ``value`` and
+``gradient`` work on images.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from solvers import arrays
+from solvers.arrays import Array
+
+
+@dataclass(frozen=True)
+class DataTerm:
+    """``loss(A x; y)``.
+
+    Parameters
+    ----------
+    operator : Operator
+        Forward operator ``A``.
+    y : array
+        Measurement, ``(..., *operator.out_shape)``.
+    """
+
+    operator: Any
+    y: Array
+
+    quadratic = False
+    """Whether the loss is ``1/2 |w - y|^2`` without weights, so that closed forms apply."""
+
+    def loss(self, w: Array) -> Any:
+        """Value at the predicted measurement ``w = A x``."""
+        raise NotImplementedError
+
+    def loss_gradient(self, w: Array) -> Array:
+        """Gradient with respect to the predicted measurement."""
+        raise NotImplementedError
+
+    def loss_prox(self, v: Array, step: Any) -> Array:
+        """``argmin_w step * loss(w) + 1/2 |w - v|^2``."""
+        raise NotImplementedError
+
+    def curvature(self) -> float | None:
+        """Largest curvature of the loss (its gradient's Lipschitz constant), or None where there is no bound."""
+        return None
+
+    def value(self, x: Array) -> Any:
+        """``loss(A x)``."""
+        return self.loss(self.operator(x))
+
+    def gradient(self, x: Array) -> Array:
+        """Gradient with respect to the image: ``J(x)^H loss'(A x)``."""
+        return self.operator.vjp(x, self.loss_gradient(self.operator(x)))
+
+
+@dataclass(frozen=True)
+class LeastSquares(DataTerm):
+    """``1/2 sum_i weights_i |(A x - y)_i|^2``: Gaussian noise of variance ``1 / weights``.
+
+    Parameters
+    ----------
+    operator, y
+        See :class:`DataTerm`.
+    weights : array, optional
+        Non-negative, broadcastable to ``y``. None is one everywhere.
+    """
+
+    weights: Array | None = None
+
+    @property
+    def quadratic(self) -> bool:  # type: ignore[override]
+        """True without weights."""
+        return self.weights is None
+
+    def loss(self, w: Array) -> Any:
+        r = w - self.y
+        return 0.5 * arrays.dot(r, self._weighted(r))
+
+    def loss_gradient(self, w: Array) -> Array:
+        return self._weighted(w - self.y)
+
+    def loss_prox(self, v: Array, step: Any) -> Array:
+        if self.weights is None:
+            return (v + step * self.y) / (1 + step)
+        return (v + step * self.weights * self.y) / (1 + step * self.weights)
+
+    def curvature(self) -> float:
+        return 1.0 if self.weights is None else arrays.to_float(self.weights.max())
+
+    def _weighted(self, r: Array) -> Array:
+        return r if self.weights is None else self.weights * r
+
+
+@dataclass(frozen=True)
+class PoissonLikelihood(DataTerm):
+    """``sum_i (w + b)_i - y_i log (w + b)_i`` with ``w = A x``: photon counts ``y ~ Poisson(A x + b)``.
+
+    Parameters
+    ----------
+    operator, y
+        See :class:`DataTerm`; ``y`` are counts.
+    background : float
+        Expected counts ``b >= 0`` that do not come from the image.
+
+    Notes
+    -----
+    The value is the Kullback-Leibler divergence, zero at ``w + b = y``: the likelihood up to a constant of ``y``.
+    """
+
+    background: float = 0.0
+
+    def loss(self, w: Array) -> Any:
+        xp = arrays.namespace(w)
+        mean = xp.clip(w + self.background, min=arrays.eps(w))
+        counts = xp.clip(self.y, min=0.0)
+        log_ratio = xp.log(mean / xp.clip(counts, min=arrays.eps(w)))
+        return (mean - counts - xp.where(counts > 0, counts * log_ratio, xp.zeros_like(mean))).sum()
+
+    def loss_gradient(self, w: Array) -> Array:
+        xp = arrays.namespace(w)
+        return 1 - self.y / xp.clip(w + self.background, min=arrays.eps(w))
+
+    def loss_prox(self, v: Array, step: Any) -> Array:
+        # The root of t^2 - (v + b - step) t - step y = 0 with t = w + b >= 0.
+        xp = arrays.namespace(v)
+        centre = v + self.background - step
+        return 0.5 * (centre + xp.sqrt(centre * centre + 4 * step * self.y)) - self.background

@@ -1,0 +1,125 @@
+"""Proximal gradient and its accelerated form.
+
+    minimise  f(x) + strength * g(x),   f the data term, smooth
+
+    x  <- prox_{step strength g}(v - step * grad f(v))
+    v  <- x + (t - 1)/t' * (x - x before)          (FISTA; v = x without acceleration)
+
+Beck and Teboulle 2009; restart by the gradient test of O'Donoghue and Candès 2015.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.regularised import Regularised
+
+GROW = 1.25  # backtracking tries a step this much longer each time, so that a local curvature is made use of
+SHRINK = 0.5
+INNER_STEPS = 8  # of an iterative proximal map that starts from its last dual variable
+
+
+@dataclass(frozen=True, slots=True)
+class GradientState:
+    """State of :class:`ProximalGradient` and :class:`FISTA`."""
+
+    x: Array  # iterate
+    v: Array  # point where the next gradient is taken
+    Ax: Array  # forward operator at x
+    Av: Array  # forward operator at v
+    t: float  # momentum parameter
+    step: float  # last step size
+    dual: Any  # dual variable of an iterative proximal map, its warm start
+
+
+@dataclass(frozen=True, eq=False)
+class ProximalGradient(Regularised):
+    """Proximal gradient for ``data + strength * prior``.
+
+    Parameters
+    ----------
+    data, prior, strength
+        See :class:`Regularised`. The data term is smooth; the prior has ``prox``, and is warm-started if it also has
+        ``prox_from``.
+    step_size : float, optional
+        At most ``1 / (curvature * norm(A)^2)``. None finds it by backtracking, which also lets the step grow.
+    """
+
+    step_size: float | None = None
+
+    accelerated = False
+
+    def init(self, x0: Array) -> GradientState:
+        Ax = self.data.operator(x0)
+        step = self.step_size if self.step_size is not None else self._first_step(x0, Ax)
+        return GradientState(x=x0, v=x0, Ax=Ax, Av=Ax, t=1.0, step=step, dual=None)
+
+    def restart(self, state: GradientState, strength: float, item: int | None = None) -> GradientState:
+        """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one."""
+        dual = None if state.dual is None else state.dual * (self.strength / strength)
+        if item is not None:
+            dual = None if dual is None else dual[item]
+            state = replace(state, x=state.x[item], Ax=state.Ax[item])
+        return replace(state, v=state.x, Av=state.Ax, t=1.0, dual=dual)
+
+    def step(self, state: GradientState, k: int) -> GradientState:
+        gradient = self.data.operator.adjoint(self.data.loss_gradient(state.Av))
+        x, Ax, step, dual = self._descend(state, gradient)
+        if not self.accelerated:
+            return GradientState(x=x, v=x, Ax=Ax, Av=Ax, t=1.0, step=step, dual=dual)
+        moved = x - state.x
+        t = 1.0 if arrays.to_float(arrays.dot(state.v - x, moved)) > 0 else state.t
+        t_next = 0.5 * (1 + math.sqrt(1 + 4 * t * t))
+        momentum = (t - 1) / t_next
+        v = arrays.axpy(momentum, moved, x)
+        Av = arrays.lincomb(1 + momentum, Ax, -momentum, state.Ax)
+        return GradientState(x=x, v=v, Ax=Ax, Av=Av, t=t_next, step=step, dual=dual)
+
+    def _descend(self, state: GradientState, gradient: Array) -> tuple[Array, Array, float, Any]:
+        """One proximal step from v, shortened until the quadratic model is an upper bound."""
+        if self.step_size is not None:
+            x, dual = self._prox(arrays.axpy(-self.step_size, gradient, state.v), self.step_size, state)
+            return x, self.data.operator(x), self.step_size, dual
+        step = state.step * GROW
+        while True:
+            x, dual = self._prox(arrays.axpy(-step, gradient, state.v), step, state)
+            Ax = self.data.operator(x)
+            if self._bounded(state, x, Ax, step) or step < 1e-20 * state.step:
+                return x, Ax, step, dual
+            step *= SHRINK
+
+    def _bounded(self, state: GradientState, x: Array, Ax: Array, step: float) -> bool:
+        """Whether the quadratic model at v is an upper bound at x.
+
+        ``f(x) - f(v) - <f'(v), x - v>`` is at most ``<f'(x) - f'(v), x - v>``, and half of it for a quadratic f. The
+        products are taken between measurements, where no difference of two large values is lost in rounding.
+        """
+        moved, change = x - state.v, Ax - state.Av
+        curved = arrays.dot(self.data.loss_gradient(Ax) - self.data.loss_gradient(state.Av), change)
+        bound = arrays.dot(moved, moved) / (step if self.data.quadratic else 2 * step)
+        return bool(arrays.to_float(curved) <= arrays.to_float(bound))
+
+    def _prox(self, v: Array, step: float, state: GradientState) -> tuple[Array, Any]:
+        warm = getattr(self.prior, "prox_from", None)
+        if warm is None:
+            return self.prior.prox(v, step * self.strength), None
+        dual = state.dual if state.dual is None or step == state.step else state.dual * (step / state.step)
+        return warm(v, step * self.strength, dual, iterations=INNER_STEPS)
+
+    def _first_step(self, x0: Array, Ax: Array) -> float:
+        """Inverse curvature along the first gradient; backtracking shortens it where other directions are steeper."""
+        gradient = self.data.operator.adjoint(self.data.loss_gradient(Ax))
+        image = self.data.operator(gradient)
+        length = arrays.to_float(arrays.dot(image, image))
+        return arrays.to_float(arrays.dot(gradient, gradient)) / length if length > 0 else 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class FISTA(ProximalGradient):
+    """Accelerated proximal gradient with adaptive restart; parameters as :class:`ProximalGradient`."""
+
+    accelerated = True

@@ -1,0 +1,189 @@
+"""The one loop: every solver is stepped, stopped, recorded and unrolled here."""
+
+from __future__ import annotations
+
+import enum
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count, islice
+from typing import Any
+
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.protocols import Algorithm
+
+FAR = 1e3  # growth, of the image's norm or of the objective, that no convergent solver shows
+CHECK_EVERY = 5  # steps between two looks at the iterate; a look costs about one pass over the image
+
+
+class Status(enum.Enum):
+    """Why a solver stopped."""
+
+    CONVERGED = "the estimated distance to the limit is below the tolerance"
+    MAX_ITER = "max_iter was reached before the tolerance; raise max_iter or tol"
+    STOPPED = "the callback asked to stop"
+    DIVERGED = (
+        "the iterates grew or became non-finite; the best one is returned. "
+        "Check the operator with check_operator, and any step size given by hand"
+    )
+
+    @property
+    def ok(self) -> bool:
+        """Whether the image can be used."""
+        return self is not Status.DIVERGED
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver found."""
+
+    image: Array
+    status: Status
+    iterations: int
+    seconds: float
+    history: dict[str, list[float]] = field(repr=False)  # "iteration", "seconds", "change", "objective": equal lengths
+    state: Any = field(repr=False)  # last state; a warm start for a neighbouring problem
+
+
+def steps(algorithm: Algorithm, x0: Array) -> Iterator[Any]:
+    """Infinite generator of the states after 1, 2, ... steps from ``x0``."""
+    return steps_from(algorithm, algorithm.init(x0))
+
+
+def steps_from(algorithm: Algorithm, state: Any) -> Iterator[Any]:
+    """Infinite generator of the states that follow ``state``."""
+    for k in count():
+        state = algorithm.step(state, k)
+        yield state
+
+
+def unroll(algorithm: Algorithm, x0: Array, n: int) -> Array:
+    """Image after exactly ``n`` steps, with gradients for torch tensors."""
+    state = algorithm.init(x0)
+    for state in islice(steps_from(algorithm, state), n):
+        pass
+    return state.x
+
+
+def solve(
+    algorithm: Any,
+    x0: Array | None = None,
+    *,
+    state: Any = None,
+    max_iter: int = 500,
+    tol: float = 1e-3,
+    objective: bool = True,
+    callback: Callable[[Any, int], Any] | None = None,
+    progress: bool = False,
+) -> Solution:
+    """Run ``algorithm`` until its iterate has settled.
+
+    Parameters
+    ----------
+    algorithm : Algorithm
+        What to run. Its ``objective(x)``, where it has one, is recorded and ranks the iterates.
+    x0 : array
+        Start; or pass ``state``, the last state of a neighbouring problem.
+    max_iter : int
+        Upper bound of the number of steps.
+    tol : float
+        Stop when the estimated distance of the iterate from its limit is below ``tol`` times its norm. The distance is
+        extrapolated from the rate at which the changes shrink, so a slow solver does not stop early.
+    objective : bool
+        Whether to record the objective at each look (one more forward operation every few steps).
+    callback : callable, optional
+        ``callback(state, k)`` after each step; a true return value stops.
+    progress : bool
+        Show a progress bar on the standard error stream.
+
+    Returns
+    -------
+    Solution
+    """
+    if state is None:
+        state = algorithm.init(x0)
+    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"))
+    status, k = Status.MAX_ITER, 0
+    with _progress_bar(max_iter, enabled=progress) as bar:
+        for k, state in enumerate(islice(steps_from(algorithm, state), max_iter), start=1):  # noqa: B020
+            bar.update()
+            if callback is not None and callback(state, k):
+                status = Status.STOPPED
+                break
+            if k % CHECK_EVERY == 0 or k == max_iter:
+                verdict = watch.look(state, k)
+                if verdict is not None:
+                    status = verdict
+                    break
+    if status is Status.STOPPED:
+        watch.look(state, k)
+    image = watch.best if status is Status.DIVERGED else state.x
+    return Solution(image, status, k, watch.elapsed(), watch.history, state)
+
+
+class _Watch:
+    """Looks at the iterate now and then: records, and judges convergence and divergence."""
+
+    def __init__(self, algorithm: Any, state: Any, tol: float, objective: bool):
+        self.objective = algorithm.objective if objective else None
+        self.tol = tol
+        self.start = time.perf_counter()
+        self.history: dict[str, list[float]] = {"iteration": [], "seconds": [], "change": [], "objective": []}
+        self.x = self.best = state.x
+        self.merit = self.first_merit = self._merit_of(state.x)
+        self.settled = 0
+        self.last_k = 0
+        self.reference = arrays.to_float(arrays.norm(state.x))  # size of the start, or of the first iterate
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.start
+
+    def look(self, state: Any, k: int) -> Status | None:
+        """Record the state after ``k`` steps; return a status if the loop should end."""
+        change = arrays.to_float(arrays.norm(state.x - self.x)) / max(k - self.last_k, 1)
+        size = arrays.to_float(arrays.norm(state.x))
+        merit = self._merit_of(state.x) if math.isfinite(change) else math.nan
+        previous = self.history["change"][-1] if self.history["change"] else math.inf
+        gap, self.last_k = max(k - self.last_k, 1), k
+        for name, value in zip(self.history, (k, self.elapsed(), change, merit), strict=True):
+            self.history[name].append(value)
+        if not math.isfinite(change) or not math.isfinite(size) or self._grows(size, merit, change):
+            return Status.DIVERGED
+        if not merit > self.merit:  # also where there is no objective: the latest iterate is the best known
+            self.best, self.merit = state.x, merit
+        self.x = state.x
+        # Changes shrink by q a look, so what is left is a geometric series.
+        q = min(change / previous, 0.98) if previous > 0 else 0.0
+        left = change * gap * q / (1 - q) if math.isfinite(previous) else math.inf
+        self.settled = self.settled + 1 if max(left, change) <= self.tol * size else 0
+        return Status.CONVERGED if self.settled >= 2 or change == 0 else None
+
+    def _merit_of(self, x: Array) -> float:
+        return arrays.to_float(self.objective(x)) if self.objective else math.nan
+
+    def _grows(self, size: float, merit: float, change: float) -> bool:
+        """Whether the iterates run away: a splitting method may move far at first, so growth must be large and go on."""
+        self.reference = self.reference or size
+        rising = len(self.history["change"]) > 3 and change > self.history["change"][-4]
+        return size > FAR * self.reference or (rising and merit > FAR * max(self.first_merit, self.merit) > 0)
+
+
+class _NoBar:
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def update(self) -> None:
+        return None
+
+
+def _progress_bar(total: int, *, enabled: bool) -> Any:
+    if not enabled:
+        return _NoBar()
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, unit="step", leave=False)

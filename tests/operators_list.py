@@ -1,0 +1,96 @@
+"""Every operator, once. Adding one here puts it through the whole battery, the autograd tests and the benchmark."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import aslinearoperator
+
+from recon.operators import (
+    Blur,
+    CartesianMRI,
+    Downsample,
+    FiniteDifference,
+    Identity,
+    Mask,
+    ParallelBeam,
+    from_callables,
+    from_matrix,
+    from_scipy,
+    stack,
+)
+
+
+def _real(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def _complex(*shape):
+    return _real(*shape) + 1j * _real(*shape, seed=1)
+
+
+def _mask(*shape, seed=2):
+    return np.random.default_rng(seed).random(shape) < 0.4
+
+
+def _psf(*shape):
+    return np.abs(_real(*shape))
+
+
+def _double(x):
+    return 2 * x
+
+
+OPERATORS = {
+    "identity": lambda: Identity((5, 8)),
+    "identity 1-d": lambda: Identity((1,)),
+    "mask": lambda: Mask(_mask(7, 6)),
+    "mask 3-d": lambda: Mask(_mask(3, 4, 5)),
+    "blur odd": lambda: Blur(_psf(3, 5), (9, 11)),
+    "blur even": lambda: Blur(_psf(4, 2), (8, 10)),
+    "blur whole": lambda: Blur(_psf(7, 6), (7, 6)),
+    "blur row": lambda: Blur(_psf(1, 3), (1, 8)),
+    "blur 1-d": lambda: Blur(_real(4), (9,)),
+    "blur 3-d": lambda: Blur(_real(2, 3, 1), (4, 5, 6)),
+    "blur unknown": lambda: Blur(_psf(3, 4), (9, 8), boundary="unknown"),
+    "blur unknown column": lambda: Blur(_real(4, 1), (9, 1), boundary="unknown"),
+    "downsample": lambda: Downsample(2, (8, 6)),
+    "downsample axes": lambda: Downsample((3, 1), (9, 5)),
+    "downsample psf": lambda: Downsample(3, (9, 6), psf=_real(4, 5)),
+    "parallel beam": lambda: ParallelBeam((9, 8), 7),
+    "parallel beam off centre": lambda: ParallelBeam((8, 11), [0.1, 1.0, 4.0], detectors=10, center=3.7, spacing=0.3),
+    "mri": lambda: CartesianMRI(_mask(8, 6)),
+    "mri odd": lambda: CartesianMRI(_mask(7, 5)),
+    "mri coils": lambda: CartesianMRI(_mask(6, 7), _complex(3, 6, 7)),
+    "mri coils, all measured": lambda: CartesianMRI(np.ones((4, 6)), _complex(2, 4, 6)),
+    "mri 3-d": lambda: CartesianMRI(_mask(4, 3, 6)),
+    "differences": lambda: FiniteDifference((6, 7)),
+    "differences periodic": lambda: FiniteDifference((5, 6), periodic=True, spacing=(0.5, 2.0)),
+    "differences 1-d": lambda: FiniteDifference((9,)),
+    "differences 3-d": lambda: FiniteDifference((3, 4, 1)),
+    "matrix": lambda: from_matrix(_real(7, 12), in_shape=(3, 4)),
+    "matrix complex": lambda: from_matrix(_complex(7, 12), in_shape=(3, 4)),
+    "matrix sparse": lambda: from_matrix(sparse.random(9, 20, 0.3, random_state=0), in_shape=(4, 5), out_shape=(3, 3)),
+    "matrix sparse complex": lambda: from_matrix(sparse.csr_array(_complex(5, 6))),
+    "scipy": lambda: from_scipy(aslinearoperator(_real(6, 8)), in_shape=(2, 4)),
+    "scipy complex": lambda: from_scipy(aslinearoperator(_complex(6, 8)), out_shape=(3, 2)),
+    "callables": lambda: from_callables(_double, _double, (3, 4), (3, 4)),
+    "product": lambda: Mask(_mask(9, 10)) @ Blur(_psf(3, 3), (9, 10)),
+    "product, unknown boundary": lambda: Mask(_mask(9, 8)) @ Blur(_psf(3, 4), (9, 8), boundary="unknown"),
+    "product, numba and torch": lambda: ParallelBeam((8, 8), 5) @ Blur(_psf(3, 3), (8, 8)),
+    "product of selections": lambda: Mask(_mask(6, 5)) @ Mask(_mask(6, 5, seed=3)),
+    "product of blurs": lambda: Blur(_psf(3, 3), (6, 7)) @ Blur(_psf(2, 4), (6, 7)),
+    "sum": lambda: Blur(_psf(3, 3), (6, 6)) + Mask(_mask(6, 6)),
+    "difference": lambda: Identity((6, 6)) - Blur(_psf(3, 3), (6, 6)),
+    "multiple": lambda: -2.5 * Blur(_psf(3, 3), (6, 7)),
+    "multiple of samples": lambda: 3 * (Mask(_mask(9, 8)) @ Blur(_psf(3, 4), (9, 8))),
+    "complex multiple": lambda: (1 + 2j) * Blur(_psf(3, 3), (6, 7)),
+    "adjoint": lambda: Downsample(2, (8, 6)).H,
+    "adjoint of a blur": lambda: Blur(_psf(2, 3), (6, 7)).H,
+    "sampled": lambda: ParallelBeam((8, 8), 6).with_sampling(_mask(6, 12)),
+    "sampled mri": lambda: CartesianMRI(_mask(6, 7), _complex(3, 6, 7)).with_sampling(_mask(3, 6, 7)),
+    "stack": lambda: stack([Mask(_mask(6, 7)), Blur(_psf(3, 3), (6, 7)), Identity((6, 7))]),
+    "stack of blurs": lambda: stack([Blur(_psf(3, 3), (6, 7)), Blur(_psf(2, 2), (6, 7))]),
+    "stack flat": lambda: stack([Downsample(2, (6, 8)), FiniteDifference((6, 8)), Mask(_mask(6, 8))], flatten=True),
+    "stack flat complex": lambda: stack([CartesianMRI(_mask(5, 6)), Identity((5, 6))], flatten=True),
+}

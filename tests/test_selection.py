@@ -1,0 +1,176 @@
+"""The predicted risk is the true one on average, and the search finds its minimum."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from recon.noise import Gaussian, Poisson, estimate_sigma
+from recon.operators import Blur, CartesianMRI, Identity, Mask
+from recon.selection import Problem, choose_strength, measured_count, minimise, natural_criterion
+from solvers.data_terms import LeastSquares
+from solvers.krylov import RegularisedCG
+from solvers.protocols import Term
+
+
+class Ridge:
+    """``1/2 |x|^2``."""
+
+    is_quadratic = True
+
+    def value(self, x):
+        return 0.5 * float(np.vdot(x, x).real)
+
+    def gradient(self, x):
+        return x
+
+    def terms(self):
+        return (Term(self),)
+
+
+def ridge_problem(operator, y, sigma, known=True, x0=None):
+    def build(A, measurement, strength):
+        return RegularisedCG(LeastSquares(A, measurement), Ridge(), strength)
+
+    x0 = np.zeros(operator.in_shape) if x0 is None else x0
+    return Problem(operator, y, Gaussian(sigma), known, build, x0, max_iter=300, tol=1e-8)
+
+
+@pytest.mark.parametrize("start", [1e-4, 0.3, 50.0])
+def test_the_search_finds_the_minimum_of_a_smooth_risk_from_far_away(start):
+    calls = []
+
+    def risk(strength):
+        calls.append(strength)
+        return 1.0 + 0.1 * (math.log(strength) - math.log(0.2)) ** 2
+
+    strength, trials = minimise(risk, start)
+    assert strength == pytest.approx(0.2, rel=1e-3)
+    assert len(calls) == len(set(calls)) == len(trials) <= 11
+
+
+def test_the_search_survives_a_risk_that_is_not_finite():
+    strength, _ = minimise(lambda s: math.nan if s < 0.1 else (math.log(s)) ** 2, 5.0)
+    assert strength == pytest.approx(1.0, rel=0.3)
+
+
+def test_sure_finds_the_best_linear_shrinkage():
+    # Denoising by x = y / (1 + strength): the risk is least at strength = m sigma^2 / |truth|^2, in expectation.
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((64, 64))
+    y = truth + 0.5 * rng.standard_normal(truth.shape)
+    found = choose_strength(ridge_problem(Identity((64, 64)), y, 0.5), 1.0, "sure", np.random.default_rng(1))
+    oracle = 0.25 * truth.size / np.sum(truth**2)
+    assert found.strength == pytest.approx(oracle, rel=0.1)
+
+
+def test_sure_equals_the_squared_error_plus_the_noise():
+    rng = np.random.default_rng(2)
+    truth = rng.standard_normal((128, 128))
+    noise = 0.5 * rng.standard_normal(truth.shape)
+    problem = ridge_problem(Identity(truth.shape), truth + noise, 0.5)
+    for trial in choose_strength(problem, 1.0, "sure", np.random.default_rng(3)).trials:
+        image = (truth + noise) / (1 + trial.strength)
+        # |A x - truth|^2 = SURE - sigma^2, up to the fluctuation of one draw
+        assert trial.risk - 0.25 == pytest.approx(np.mean((image - truth) ** 2), abs=0.02)
+
+
+def test_gcv_finds_nearly_the_best_strength_without_the_noise_level():
+    rng = np.random.default_rng(4)
+    truth = np.kron(rng.standard_normal((8, 8)), np.ones((8, 8)))
+    psf = np.ones((5, 5)) / 25
+    A = Blur(psf, truth.shape)
+    y = A(truth) + 0.02 * rng.standard_normal(truth.shape)
+    problem = ridge_problem(A, y, 0.02, known=False)
+    found = choose_strength(problem, 1.0, "gcv", np.random.default_rng(5))
+
+    def error(strength):  # of the prediction, which is what GCV estimates
+        return float(np.mean((A(A.solve_shifted(A.adjoint(y), strength)) - A(truth)) ** 2))
+
+    best = min(error(s) for s in np.geomspace(1e-6, 1, 60))
+    assert error(found.strength) <= 1.1 * best
+    assert 0 < found.divergence < 1
+
+
+def test_held_out_pixels_judge_a_smoothing_prior():
+    rng = np.random.default_rng(6)
+    n = 48
+    rows, columns = np.mgrid[:n, :n] / n
+    truth = np.sin(3 * rows) * np.cos(2 * columns)
+    A = Mask(rng.random((n, n)) < 0.6)
+    y = A(truth + 0.05 * rng.standard_normal(truth.shape))
+
+    class Smooth(Ridge):
+        def value(self, x):
+            return 0.5 * float(np.sum(self._d(x) ** 2))
+
+        def _d(self, x):
+            return np.stack([np.roll(x, -1, -1) - x, np.roll(x, -1, -2) - x])
+
+        def gradient(self, x):
+            return sum(2 * x - np.roll(x, 1, a) - np.roll(x, -1, a) for a in (-1, -2))
+
+    def build(operator, measurement, strength):
+        return RegularisedCG(LeastSquares(operator, measurement), Smooth(), strength)
+
+    problem = Problem(A, y, Gaussian(0.05), False, build, y, max_iter=500, tol=1e-6)
+    found = choose_strength(problem, 1.0, "held-out", np.random.default_rng(7))
+
+    def error(strength):
+        from solvers.loop import solve
+
+        return float(np.mean((solve(build(A, y, strength), y, tol=1e-6).image - truth) ** 2))
+
+    assert error(found.strength) <= 1.25 * min(error(s) for s in np.geomspace(1e-3, 1e2, 16))
+
+
+def test_the_criterion_follows_from_what_the_operator_sees():
+    shape = (16, 16)
+    sampled = np.random.default_rng(0).random(shape) < 0.5
+    psf = np.ones((3, 3)) / 9
+    assert natural_criterion(Blur(psf, shape), Gaussian(1.0), True) == "sure"
+    assert natural_criterion(Blur(psf, shape), Gaussian(1.0), False) == "gcv"
+    assert natural_criterion(Blur(psf, shape), Poisson(), True) == "sure"
+    assert natural_criterion(Mask(sampled), Gaussian(1.0), False) == "held-out"
+    assert natural_criterion(Mask(np.ones(shape, bool)), Gaussian(1.0), False) == "gcv"
+    assert natural_criterion(CartesianMRI(sampled), Gaussian(1.0), False) == "gcv and held-out"
+    assert natural_criterion(Mask(sampled) @ Blur(psf, shape), Gaussian(1.0), True) == "gcv and held-out"
+
+
+def test_measured_numbers_are_counted():
+    sampled = np.zeros((4, 6), bool)
+    sampled[:2] = True
+    assert measured_count(Mask(sampled), np.zeros((3, 4, 6))) == 36
+    assert measured_count(CartesianMRI(sampled), np.zeros((4, 6), complex)) == 24
+    assert measured_count(Identity((4, 6)), np.zeros((4, 6))) == 24
+
+
+@pytest.mark.parametrize("sigma", [0.005, 0.05])
+def test_the_noise_level_of_a_blurred_image_is_found(sigma):
+    from skimage import data
+
+    truth = data.camera().astype(np.float64) / 255
+    A = Blur(np.ones((7, 7)) / 49, truth.shape)
+    y = A(truth) + sigma * np.random.default_rng(0).standard_normal(truth.shape)
+    assert estimate_sigma(y, A) == pytest.approx(sigma, rel=0.1)
+
+
+def test_the_noise_level_of_k_space_is_found():
+    from skimage import data
+
+    rng = np.random.default_rng(0)
+    truth = data.camera().astype(np.float64)[::2, ::2] / 255
+    A = CartesianMRI(rng.random(truth.shape) < 0.4)
+    k = A(truth)
+    k = k + A.sampling * 0.05 * (rng.standard_normal(k.shape) + 1j * rng.standard_normal(k.shape))
+    assert estimate_sigma(k, A) == pytest.approx(0.05, rel=0.25)
+
+
+def test_the_noise_level_of_sparse_pixels_is_found():
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:200, :200] / 200
+    A = Mask(rng.random((200, 200)) < 0.3)
+    y = A(rows * columns + 0.02 * rng.standard_normal((200, 200)))
+    assert estimate_sigma(y, A) == pytest.approx(0.02, rel=0.2)
