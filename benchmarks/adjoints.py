@@ -19,7 +19,7 @@ from recon._figures import Report
 from recon.operators import Blur, CartesianMRI, Downsample, FiniteDifference, Mask, ParallelBeam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from operators_list import OPERATORS  # noqa: E402
+from operators_list import OPERATORS
 
 RNG = np.random.default_rng(0)
 

@@ -27,9 +27,11 @@ from priors.group_norm import GroupNorm, inner_differences
 from priors.layout import tile_rows
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.kernels import launch
+from solvers.kernels import launch, parallel_pays
 
 FIRST_CHECK = 8  # sweeps before the first look at the duality gap; a look costs about half a sweep
+CACHE_BYTES = 1 << 22  # what a thread can keep in the caches between sweeps
+MOST_MARGIN = 8  # sweeps that threads do on their own, of which margins cost 1 / 8 at most
 UNBOUNDED = (-np.inf, np.inf)
 
 
@@ -37,6 +39,48 @@ def squared_norm(scales: Sequence[float], shape: Sequence[int]) -> float:
     """``|K|^2`` for differences without wrapping of a spatial ``shape``, exactly; 1 where there are no differences."""
     parts = zip(scales, shape, strict=True)
     return sum((2 * scale * math.sin(math.pi * (n - 1) / (2 * n))) ** 2 for scale, n in parts) or 1.0
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """How the rows of packed dual variables are cut into tiles, and their margins (see :mod:`priors.kernels`)."""
+
+    rows: int
+    own: int  # rows a tile owns
+    margin: int  # rows of its neighbours on either side
+
+    @classmethod
+    def fit(cls, v: np.ndarray, directions: int) -> Tiles:
+        """Tiles that stay in the cache for several sweeps where rows are short enough, and enough for all threads."""
+        images, channels, planes, rows, columns = v.shape
+        row_bytes = channels * planes * (3 * directions + 1) * columns * v.itemsize
+        fits = CACHE_BYTES // row_bytes - 2 * MOST_MARGIN
+        share = -(-rows * images // arrays.threads()) if parallel_pays(v.size) else rows
+        own = min(share, rows, fits if fits >= 4 * MOST_MARGIN else rows)
+        own = -(-rows // -(-rows // own))  # of equal size
+        if own == rows:
+            return cls(rows, rows, 0)
+        return cls(rows, own, max(1, min(MOST_MARGIN, own // 8)))
+
+    def scatter(self, dual: np.ndarray) -> np.ndarray:
+        """``(image, channel, direction, depth, row, column)`` to ``(image, slot, tile, ...)``, margins filled."""
+        n = dual.shape[2]
+        starts = range(0, self.rows, self.own)
+        stored = self.own + 2 * self.margin
+        duals = np.zeros((len(dual), 3, len(starts), *dual.shape[1:4], stored, dual.shape[5]), dual.dtype)
+        for t, start in enumerate(starts):
+            first, stop = max(start - self.margin, 0), min(start + self.own + self.margin, self.rows)
+            at = first - start + self.margin
+            part = dual[..., first:stop, :]
+            for slot in (0, 2):
+                tile = duals[:, slot, t, ..., at : at + stop - first, :]
+                tile[...] = part
+        return duals
+
+    def gather(self, duals: np.ndarray) -> np.ndarray:
+        """``(image, tile, ...)`` to ``(image, channel, direction, depth, row, column)``."""
+        own = np.moveaxis(duals[..., self.margin : self.margin + self.own, :], 1, 4)
+        return np.ascontiguousarray(own.reshape((*own.shape[:4], -1, own.shape[-1]))[..., : self.rows, :])
 
 
 @dataclass(frozen=True)
@@ -55,25 +99,26 @@ class PackedProblem:
 
         Each image stops on its own, so a batch gives what its images give alone.
         """
-        image, duals = np.empty_like(v), np.stack((dual, dual, dual))
-        n = len(self.scales)
-        for axis in range(n):  # differences past the border do not exist
-            duals[:, :, :, axis][(..., -1, *(slice(None),) * (n - 1 - axis))] = 0
+        tiles = Tiles.fit(v, len(self.scales))
+        image, duals = np.empty_like(v), tiles.scatter(dual)
         images = len(v)
         phase, momentum, active = np.zeros(images, np.int64), np.zeros(images, np.int64), np.ones(images, np.bool_)
         previous, relative, done = np.full(images, -np.inf), np.zeros(images), 0
         while done < iterations and active.any():
-            count = iterations - done if tol is None else min(iterations - done, max(FIRST_CHECK, done // 8))
-            self._sweep(count, image, v, duals, phase, momentum, active)
-            done += count
+            n = iterations - done if tol is None else min(iterations - done, max(FIRST_CHECK, done // 8))
+            self._sweep(n, tiles, image, v, duals, phase, momentum, active)
+            phase[active] += n
+            momentum[active] += n
+            done += n
             if tol is not None:
-                gap, primal, rounding = self._certificate(image, v, duals, phase)
+                gap, primal, rounding = self._certificate(image, v, duals, phase, tiles.own)
                 active &= gap > np.maximum(tol * primal, rounding)
                 momentum[primal - gap < previous - rounding] = 0
                 previous, relative = primal - gap, gap / np.maximum(primal, np.finfo(v.dtype).tiny)
-        return image, duals[phase % 3, np.arange(images)], float(np.max(relative, where=active, initial=0.0))
+        last = tiles.gather(duals[np.arange(images), phase % 3])
+        return image, last, float(np.max(relative, where=active, initial=0.0))
 
-    def _sweep(self, n: int, image: np.ndarray, v: np.ndarray, duals: np.ndarray, *progress: np.ndarray) -> None:
+    def _sweep(self, n: int, tiles: Tiles, image: np.ndarray, v: np.ndarray, duals: np.ndarray, *progress: np.ndarray) -> None:
         from priors import kernels
 
         norm = squared_norm(self.scales, v.shape[5 - len(self.scales) :])
@@ -81,30 +126,28 @@ class PackedProblem:
         ascent = np.array([scale / (self.strength * norm) for scale in self.scales], v.dtype)
         lower, upper = map(v.dtype.type, self.bounds)
         launch(
-            kernels.sweeps, kernels.sweeps_parallel, v.size, n, tile_rows(v, len(weights) + 1), image, v, duals,
-            *progress, weights, ascent, lower, upper, self.isotropic,
+            kernels.sweeps, kernels.sweeps_parallel, v.size, n, tile_rows(v, len(weights) + 1), tiles.own, image, v,
+            duals, *progress, weights, ascent, lower, upper, self.isotropic,
         )  # fmt: skip
 
-    def _certificate(self, x: np.ndarray, v: np.ndarray, duals: np.ndarray, phase: np.ndarray) -> tuple[Any, Any, Any]:
+    def _certificate(
+        self, x: np.ndarray, v: np.ndarray, duals: np.ndarray, phase: np.ndarray, own: int
+    ) -> tuple[Any, Any, Any]:
         """Duality gap, primal objective and what rounding may contribute to the gap, for each image."""
         weights = [self.strength * scale for scale in self.scales]
-        total, gap, fit, size = packed_sums(x, weights, self.isotropic, v, duals, phase).T
+        total, gap, fit, size = packed_sums(x, weights, self.isotropic, v, duals, phase, own).T
         return gap, total + fit, 4 * np.finfo(v.dtype).eps * sum(weights) * size
 
 
-def packed_sums(
-    x: np.ndarray, weights: Sequence[float], isotropic: bool, v: Any = None, duals: Any = None, phase: Any = None
-) -> np.ndarray:
-    """Total variation of each packed image; with the other arguments also gap, data term and size: ``(images, 4)``."""
+def packed_sums(x: np.ndarray, weights: Sequence[float], isotropic: bool, *dual: Any) -> np.ndarray:
+    """Total variation of each packed image; given (v, duals, phase, own) also gap, data term and size: (images, 4)."""
     from priors import kernels
 
-    if duals is None:
-        v, duals, phase = x, np.empty((1, len(x), 0, 0, 0, 0, 0), x.dtype), np.zeros(len(x), np.int64)
+    if not dual:
+        dual = (x, np.empty((len(x), 1, 1, 0, 0, 0, 0, 0), x.dtype), np.zeros(len(x), np.int64), x.shape[3])
     rows = x.shape[2] * x.shape[3]
     out = np.zeros((len(x) * rows, 4))
-    launch(
-        kernels.sums, kernels.sums_parallel, x.size, x, v, duals, phase, np.array(weights, x.dtype), isotropic, out
-    )  # fmt: skip
+    launch(kernels.sums, kernels.sums_parallel, x.size, x, *dual, np.array(weights, x.dtype), isotropic, out)
     return out.reshape(len(x), rows, 4).sum(axis=1)
 
 

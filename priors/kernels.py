@@ -22,31 +22,36 @@ _parallel = njit(fastmath=_MATH, error_model="numpy", parallel=True, cache=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Fast gradient projection. One sweep computes, for each row and without storing the image,
+# Fast gradient projection. One sweep computes, without storing the image,
 #     r  = y + beta (y - y_old),   x = clip(v - strength K^T r),   y_new = P(r + ascent K x),
-# P being the projection of each group onto the unit ball. Scratch rows have a column more than the image: before the
-# first dual one a zero, after the last image one its copy, so that border differences vanish without a branch.
+# P being the projection of each group onto the unit ball.
+#
+# Dual variables are stored in tiles of rows, (image, slot, tile, channel, direction, depth, row, column): three slots
+# take the latest iterates in turn. A tile has ``margin`` rows of its neighbours on either side. As each sweep looks one
+# row ahead and back, a tile does ``margin`` sweeps on its own before margins are renewed, which is when threads wait
+# for each other and memory is read.
 
 
 @_inline
-def _extrapolate(r, p, s, y, old, beta, c, z, i):
-    """Write ``r`` of row (z, i) to scratch row (p, s)."""
+def _extrapolate(r, p, s, y, old, beta, c, z, row):
+    """Write ``r`` of a row of plane z to scratch row (p, s), after a zero."""
     for k in range(y.shape[1]):
         r[p, c, k, s, 0] = 0
         for j in range(y.shape[4]):
-            r[p, c, k, s, j + 1] = y[c, k, z, i, j] + beta * (y[c, k, z, i, j] - old[c, k, z, i, j])
+            r[p, c, k, s, j + 1] = y[c, k, z, row, j] + beta * (y[c, k, z, row, j] - old[c, k, z, row, j])
 
 
 @_inline
 def _image_row(x, r, v, weights, lower, upper, p, s, c, z, i):
-    """Write the image of row (z, i) to scratch row (p, s); ``weights`` are strength / spacing."""
+    """Write the image of row (z, i) to scratch row (p, s), before its last pixel once more."""
     n, columns = r.shape[2], v.shape[3]
-    a = weights[n - 1]
+    a = weights[n - 1]  # strength / spacing
     for j in range(columns):
         x[p, c, s, j] = v[c, z, i, j] + a * (r[p, c, n - 1, s, j + 1] - r[p, c, n - 1, s, j])
     for k in range(n - 1):
-        # The rows before the first one, and the planes before the first one, hold zeros.
-        p0, s0 = (p, s - 1) if k == n - 2 else (1 - p, s)
+        # The row before the first one and the plane before the first one hold zeros.
+        p0 = p if k == n - 2 else 1 - p
+        s0 = s - 1 if k == n - 2 else s
         for j in range(columns):
             x[p, c, s, j] += weights[k] * (r[p, c, k, s, j + 1] - r[p0, c, k, s0, j + 1])
     if lower > -np.inf or upper < np.inf:
@@ -56,42 +61,40 @@ def _image_row(x, r, v, weights, lower, upper, p, s, c, z, i):
 
 
 @_inline
-def _image_plane(x, r, v, y, old, beta, weights, lower, upper, p, z, first, stop):
-    """Rows ``first`` to ``stop`` (one more than the tile owns) of plane ``z``, at scratch rows 1, 2, ..."""
+def _image_plane(x, r, v, y, old, beta, weights, lower, upper, p, z, first, stop, start):
+    """Rows ``first`` to ``stop`` (inclusive) of plane ``z`` at scratch rows 1, 2, ...; ``y`` begins at row ``start``."""
     rows = v.shape[2]
     for c in range(v.shape[0]):
+        if first == 0:
+            for k in range(r.shape[2]):
+                for j in range(r.shape[4]):
+                    r[p, c, k, 0, j] = 0
         for i in range(max(first - 1, 0), min(stop + 1, rows)):
-            _extrapolate(r, p, i - first + 1, y, old, beta, c, z, i)
+            _extrapolate(r, p, i - first + 1, y, old, beta, c, z, i - start)
             if i >= first:
                 _image_row(x, r, v, weights, lower, upper, p, i - first + 1, c, z, i)
 
 
 @_inline
-def _neighbour(k, n, p, s, z, i, planes, rows):
-    """Scratch row (p, s) and column offset of the next pixel in direction ``k``; the pixel itself at the border."""
-    if k == n - 1:
-        return p, s, 1
-    if k == n - 2:
-        return p, (s + 1 if i + 1 < rows else s), 0
-    return (1 - p if z + 1 < planes else p), s, 0
-
-
-@_inline
-def _dual_row(new, r, x, squares, ascent, one, p, s, z, i, planes, rows):
-    """Write ``P(r + ascent K x)`` of row (z, i) to ``new``."""
+def _dual_row(new, r, x, squares, ascent, p, s, z, i, row, planes, rows):
+    """Write ``P(r + ascent K x)`` of image row (z, i) to its row in ``new``."""
     channels, n, columns = new.shape[0], new.shape[1], new.shape[4]
     groups = squares.shape[0]
+    one = new.dtype.type(1)
     for g in range(groups):
         for j in range(columns):
             squares[g, j] = 0
     for c in range(channels):
         for k in range(n):
-            q, t, d = _neighbour(k, n, p, s, z, i, planes, rows)
+            # Scratch row and column shift of the next pixel; at the border the pixel itself, so that K x is 0.
+            p1 = 1 - p if k == n - 3 and z + 1 < planes else p
+            s1 = s + 1 if k == n - 2 and i + 1 < rows else s
+            shift = 1 if k == n - 1 else 0
             g = min(k, groups - 1)
             for j in range(columns):
-                step = r[p, c, k, s, j + 1] + ascent[k] * (x[q, c, t, j + d] - x[p, c, s, j])
-                new[c, k, z, i, j] = step
-                squares[g, j] += step * step
+                up = r[p, c, k, s, j + 1] + ascent[k] * (x[p1, c, s1, j + shift] - x[p, c, s, j])
+                new[c, k, z, row, j] = up
+                squares[g, j] += up * up
     for g in range(groups):
         for j in range(columns):
             squares[g, j] = one / max(one, math.sqrt(squares[g, j]))
@@ -99,101 +102,130 @@ def _dual_row(new, r, x, squares, ascent, one, p, s, z, i, planes, rows):
         for k in range(n):
             g = min(k, groups - 1)
             for j in range(columns):
-                new[c, k, z, i, j] *= squares[g, j]
+                new[c, k, z, row, j] *= squares[g, j]
 
 
-@_leaf
-def _sweep_tile(v, y, old, new, beta, weights, ascent, lower, upper, isotropic, first, stop):
-    channels, planes, rows, columns = v.shape
-    n = y.shape[1]
-    x = np.empty((min(planes, 2), channels, stop - first + 2, columns + 1), v.dtype)
-    r = np.zeros((2 if n == 3 else 1, channels, n, stop - first + 2, columns + 1), v.dtype)
-    squares = np.empty((1 if isotropic else n, columns), v.dtype)
-    one = v.dtype.type(1)
+@_inline
+def _sweep_strip(x, r, squares, v, y, old, new, beta, weights, ascent, lower, upper, first, stop, start):
+    planes, rows = v.shape[1], v.shape[2]
+    if len(r) > 1:
+        r[1] = 0  # the plane before the first one
     for z in range(-1, planes):
         p = z % 2
         if z + 1 < planes:
-            _image_plane(x, r, v, y, old, beta, weights, lower, upper, 1 - p, z + 1, first, stop)
+            _image_plane(x, r, v, y, old, beta, weights, lower, upper, 1 - p, z + 1, first, stop, start)
         if z >= 0:
             for i in range(first, stop):
-                _dual_row(new, r, x, squares, ascent, one, p, i - first + 1, z, i, planes, rows)
-
-
-@_inline
-def _sweep(t, tile, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic, k):
-    """Sweep ``k`` of tile ``t``: images one after the other, ``tile`` rows each."""
-    rows = v.shape[3]
-    blocks = (rows + tile - 1) // tile
-    b, first = t // blocks, (t % blocks) * tile
-    if active[b]:
-        age, at = momentum[b] + k, phase[b] + k
-        beta = v.dtype.type(age / (age + 5))
-        _sweep_tile(
-            v[b], duals[at % 3, b], duals[(at + 2) % 3, b], duals[(at + 1) % 3, b], beta, weights, ascent,
-            lower, upper, isotropic, first, min(first + tile, rows),
-        )  # fmt: skip
+                _dual_row(new, r, x, squares, ascent, p, i - first + 1, z, i, i - start, planes, rows)
 
 
 @_leaf
-def _image_tile(image, v, y, weights, lower, upper, first, stop):
+def _sweep_tile(n, strip, own, v, duals, at, age, t, weights, ascent, lower, upper, isotropic):
+    """``n`` sweeps of tile ``t``, which owns ``own`` rows; each leaves one more row of its margins behind."""
     channels, planes, rows, columns = v.shape
-    x = np.empty((2, channels, stop - first + 2, columns + 1), v.dtype)
-    r = np.zeros((2, channels, y.shape[1], stop - first + 2, columns + 1), v.dtype)
-    zero = v.dtype.type(0)
-    for z in range(planes):
-        _image_plane(x, r, v, y, y, zero, weights, lower, upper, z % 2, z, first, stop)
-        for c in range(channels):
-            for i in range(first, stop):
-                for j in range(columns):
-                    image[c, z, i, j] = x[z % 2, c, i - first + 1, j]
-
-
-@_inline
-def _image(t, tile, image, v, duals, phase, active, weights, lower, upper):
-    """Write the images of the present dual variables."""
-    rows = v.shape[3]
-    blocks = (rows + tile - 1) // tile
-    b, first = t // blocks, (t % blocks) * tile
-    if active[b]:
-        _image_tile(
-            image[b], v[b], duals[phase[b] % 3, b], weights, lower, upper, first, min(first + tile, rows)
-        )  # fmt: skip
+    directions = weights.size
+    margin = (duals.shape[5] - own) // 2
+    start = t * own - margin
+    x = np.zeros((min(planes, 2), channels, strip + 2, columns + 1), v.dtype)
+    r = np.zeros((2 if directions == 3 else 1, channels, directions, strip + 2, columns + 1), v.dtype)
+    squares = np.empty((1 if isotropic else directions, columns), v.dtype)
+    for k in range(n):
+        beta = v.dtype.type((age + k) / (age + k + 5))
+        y, old, new = duals[(at + k) % 3, t], duals[(at + k + 2) % 3, t], duals[(at + k + 1) % 3, t]
+        reach = max(margin - 1 - k, 0)
+        top, end = max(t * own - reach, 0), min((t + 1) * own + reach, rows)
+        for first in range(top, end, strip):
+            stop = min(first + strip, end)
+            _sweep_strip(x, r, squares, v, y, old, new, beta, weights, ascent, lower, upper, first, stop, start)
 
 
 @_leaf
-def sweeps(n, tile, image, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
+def _renew_margins(y, t, own, rows):
+    """Copy the rows of tile ``t`` that other tiles own from them."""
+    tiles, channels, directions, planes, stored, columns = y.shape
+    margin = (stored - own) // 2
+    for row in range(stored):
+        i = t * own - margin + row
+        if 0 <= i < rows and i // own != t:
+            source, other = i // own, i % own + margin
+            for c in range(channels):
+                for k in range(directions):
+                    for z in range(planes):
+                        for j in range(columns):
+                            y[t, c, k, z, row, j] = y[source, c, k, z, other, j]
+
+
+@_leaf
+def _write_image(image, v, duals, t, own, weights, lower, upper):
+    """Write the rows of the image that tile ``t`` owns."""
+    channels, planes, rows, columns = v.shape
+    start = t * own - (duals.shape[4] - own) // 2
+    x = np.empty((2, channels, 3, columns + 1), v.dtype)
+    r = np.zeros((2, channels, weights.size, 3, columns + 1), v.dtype)
+    zero = v.dtype.type(0)
+    y = duals[t]
+    for i in range(t * own, min((t + 1) * own, rows)):
+        for z in range(planes):
+            if z == 0:
+                r[:] = 0
+            _image_plane(x, r, v, y, y, zero, weights, lower, upper, z % 2, z, i, i, start)
+            for c in range(channels):
+                for j in range(columns):
+                    image[c, z, i, j] = x[z % 2, c, 1, j]
+
+
+@_leaf
+def sweeps(n, strip, own, image, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
     """Do ``n`` sweeps over the active images and write the images they lead to.
 
-    ``duals`` holds three dual variables; that of image b is ``duals[phase[b] % 3, b]``, the one before it
-    ``duals[(phase[b] + 2) % 3, b]``. ``momentum`` counts the sweeps since the last restart. Both are advanced.
+    The dual variable of image b is in slot ``phase[b] % 3``, the one before it in ``(phase[b] + 2) % 3``;
+    ``momentum[b]`` counts its sweeps since the last restart. The caller advances both by ``n``.
     """
-    tiles = v.shape[0] * ((v.shape[3] + tile - 1) // tile)
-    for k in range(n):
-        for t in range(tiles):
-            _sweep(t, tile, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic, k)
-    _advance(n, phase, momentum, active)
-    for t in range(tiles):
-        _image(t, tile, image, v, duals, phase, active, weights, lower, upper)
+    tiles, rows = duals.shape[2], v.shape[3]
+    most = n if tiles == 1 else (duals.shape[6] - own) // 2
+    for done in range(0, n, most):
+        count = min(most, n - done)
+        for job in range(len(v) * tiles):
+            b, t = job // tiles, job % tiles
+            if active[b]:
+                at, age = phase[b] + done, momentum[b] + done
+                _sweep_tile(
+                    count, strip, own, v[b], duals[b], at, age, t, weights, ascent, lower, upper, isotropic
+                )  # fmt: skip
+        for job in range(len(v) * tiles):
+            b, t = job // tiles, job % tiles
+            if active[b]:
+                _renew_margins(duals[b, (phase[b] + done + count) % 3], t, own, rows)
+                _renew_margins(duals[b, (phase[b] + done + count + 2) % 3], t, own, rows)
+    for job in range(len(v) * tiles):
+        b, t = job // tiles, job % tiles
+        if active[b]:
+            _write_image(image[b], v[b], duals[b, (phase[b] + n) % 3], t, own, weights, lower, upper)
 
 
 @_parallel
-def sweeps_parallel(n, tile, image, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
+def sweeps_parallel(n, strip, own, image, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
     """:func:`sweeps`, tiles in parallel."""
-    tiles = v.shape[0] * ((v.shape[3] + tile - 1) // tile)
-    for k in range(n):
-        for t in prange(tiles):
-            _sweep(t, tile, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic, k)
-    _advance(n, phase, momentum, active)
-    for t in prange(tiles):
-        _image(t, tile, image, v, duals, phase, active, weights, lower, upper)
-
-
-@_inline
-def _advance(n, phase, momentum, active):
-    for b in range(phase.size):
+    tiles, rows = duals.shape[2], v.shape[3]
+    most = n if tiles == 1 else (duals.shape[6] - own) // 2
+    for done in range(0, n, most):
+        count = min(most, n - done)
+        for job in prange(len(v) * tiles):
+            b, t = np.int64(job) // tiles, np.int64(job) % tiles
+            if active[b]:
+                at, age = phase[b] + done, momentum[b] + done
+                _sweep_tile(
+                    count, strip, own, v[b], duals[b], at, age, t, weights, ascent, lower, upper, isotropic
+                )  # fmt: skip
+        for job in prange(len(v) * tiles):
+            b, t = np.int64(job) // tiles, np.int64(job) % tiles
+            if active[b]:
+                _renew_margins(duals[b, (phase[b] + done + count) % 3], t, own, rows)
+                _renew_margins(duals[b, (phase[b] + done + count + 2) % 3], t, own, rows)
+    for job in prange(len(v) * tiles):
+        b, t = np.int64(job) // tiles, np.int64(job) % tiles
         if active[b]:
-            phase[b] += n
-            momentum[b] += n
+            _write_image(image[b], v[b], duals[b, (phase[b] + n) % 3], t, own, weights, lower, upper)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,8 +233,11 @@ def _advance(n, phase, momentum, active):
 
 
 @_inline
-def _row_sums(x, v, y, weights, isotropic, z, i, out):
-    """Sums over row (z, i): total variation, duality gap, |x - v|^2 / 2 and |x|; only the first where ``y`` is empty."""
+def _row_sums(x, v, y, row, weights, isotropic, z, i, out):
+    """Sums over row (z, i): total variation, duality gap, |x - v|^2 / 2 and |x|; only the first where ``y`` is empty.
+
+    The dual variable of the row is in a ``row`` of its tile ``y``.
+    """
     channels, planes, rows, columns = x.shape
     n = weights.size
     groups = 1 if isotropic else n
@@ -220,7 +255,7 @@ def _row_sums(x, v, y, weights, isotropic, z, i, out):
                 squares[g, j] += d * d
             if y.size:
                 for j in range(columns - shift):
-                    inner[j] += weights[k] * (x[c, z1, i1, j + shift] - x[c, z, i, j]) * y[c, k, z, i, j]
+                    inner[j] += weights[k] * (x[c, z1, i1, j + shift] - x[c, z, i, j]) * y[c, k, z, row, j]
     total, gap, fit, size = zero, zero, zero, zero
     for g in range(groups):
         for j in range(columns):
@@ -241,24 +276,25 @@ def _row_sums(x, v, y, weights, isotropic, z, i, out):
 
 
 @_inline
-def _sums(t, x, v, duals, phase, weights, isotropic, out):
+def _sums(job, x, v, duals, phase, own, weights, isotropic, out):
     planes, rows = x.shape[2], x.shape[3]
-    b, z, i = t // (planes * rows), t // rows % planes, t % rows
-    _row_sums(x[b], v[b], duals[phase[b] % duals.shape[0], b], weights, isotropic, z, i, out[t])
+    b, z, i = job // (planes * rows), job // rows % planes, job % rows
+    y = duals[b, phase[b] % duals.shape[1], i // own]
+    _row_sums(x[b], v[b], y, i % own + (y.shape[3] - own) // 2, weights, isotropic, z, i, out[job])
 
 
 @_leaf
-def sums(x, v, duals, phase, weights, isotropic, out):
+def sums(x, v, duals, phase, own, weights, isotropic, out):
     """Write the sums of each row, ``(rows of all images, 4)``; see :func:`_row_sums`."""
-    for t in range(out.shape[0]):
-        _sums(t, x, v, duals, phase, weights, isotropic, out)
+    for job in range(len(out)):
+        _sums(job, x, v, duals, phase, own, weights, isotropic, out)
 
 
 @_parallel
-def sums_parallel(x, v, duals, phase, weights, isotropic, out):
+def sums_parallel(x, v, duals, phase, own, weights, isotropic, out):
     """:func:`sums`, rows in parallel."""
-    for t in prange(out.shape[0]):
-        _sums(t, x, v, duals, phase, weights, isotropic, out)
+    for job in prange(len(out)):
+        _sums(np.int64(job), x, v, duals, phase, own, weights, isotropic, out)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

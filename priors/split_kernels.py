@@ -22,22 +22,20 @@ _parallel = njit(fastmath=_MATH, error_model="numpy", parallel=True, cache=True)
 
 
 @_inline
-def _differences(d, ring, x, scales, c, k, z, i):
-    """Write ``(K x)_k`` of row (z, i) to ``d``; ``ring`` takes the row and its first pixel once more."""
-    planes, rows, columns = x.shape[1], x.shape[2], x.shape[3]
+def _differences(d, ring, x, scales, z, i):
+    """Write ``K x`` of row (z, i) to ``d``; ``ring`` takes the row and its first pixel once more."""
+    channels, planes, rows, columns = x.shape
     n = scales.size
-    a = scales[k]
-    if k == n - 1:
-        for j in range(columns):
-            ring[j] = x[c, z, i, j]
-        ring[columns] = x[c, z, i, 0]
-        for j in range(columns):
-            d[j] = a * (ring[j + 1] - ring[j])
-    else:
-        i1 = (i + 1) % rows if k == n - 2 else i
-        z1 = (z + 1) % planes if k == n - 3 else z
-        for j in range(columns):
-            d[j] = a * (x[c, z1, i1, j] - x[c, z, i, j])
+    for c in range(channels):
+        for k in range(n):
+            z1 = (z + 1) % planes if k == n - 3 else z
+            i1 = (i + 1) % rows if k == n - 2 else i
+            shift = 1 if k == n - 1 else 0
+            for j in range(columns):
+                ring[j] = x[c, z1, i1, j]
+            ring[columns] = ring[0]
+            for j in range(columns):
+                d[c, k, j] = scales[k] * (ring[j + shift] - x[c, z, i, j])
 
 
 @_inline
@@ -47,22 +45,21 @@ def _wraps(k, n, z, i, planes, rows):
 
 
 @_inline
-def _shrink_row(q, factor, d, ring, x, zs, us, scales, step, relax, z, i):
+def _shrink_row(q, factor, d, zs, us, step, relax, z, i):
     """Write ``q`` of row (z, i), (channel, direction, column), and the factor of each group, (group + 1, column)."""
     channels, n, planes, rows, columns = zs.shape
-    groups = factor.shape[0] - 1
-    one = scales.dtype.type(1)
+    groups = factor.shape[0] - 1  # a last row of ones is for the differences that pass
+    one = factor[groups, 0]
     keep = one - relax
     for g in range(groups):
         for j in range(columns):
             factor[g, j] = 0
     for c in range(channels):
         for k in range(n):
-            g = min(k, groups - 1)
-            _differences(d, ring, x, scales, c, k, z, i)
             for j in range(columns):
-                q[c, k, j] = relax * d[j] + keep * zs[c, k, z, i, j] + us[c, k, z, i, j]
+                q[c, k, j] = relax * d[c, k, j] + keep * zs[c, k, z, i, j] + us[c, k, z, i, j]
             if not _wraps(k, n, z, i, planes, rows):
+                g = min(k, groups - 1)
                 last = factor[g, columns - 1]
                 for j in range(columns):
                     factor[g, j] += q[c, k, j] * q[c, k, j]
@@ -74,38 +71,36 @@ def _shrink_row(q, factor, d, ring, x, zs, us, scales, step, relax, z, i):
 
 
 @_inline
-def _keep_row(w, p, s, q, factor, k, n, z, i, planes, rows):
-    """Write ``w`` of direction ``k`` of a row that another tile owns to scratch row (p, s)."""
+def _difference_row(w, p, s, q, factor, z, i, planes, rows):
+    """Write ``w = z_new - u_new`` of row (z, i) to scratch row (p, s), after its last entry once more."""
+    channels, n, columns = q.shape
     groups = factor.shape[0] - 1
-    g = groups if _wraps(k, n, z, i, planes, rows) else min(k, groups - 1)
-    for c in range(q.shape[0]):
-        for j in range(q.shape[2]):
-            w[p, c, k, s, j + 1] = q[c, k, j] * (factor[g, j] + factor[g, j] - factor[groups, j])
-
-
-@_inline
-def _write_row(z_new, u_new, w, p, s, q, factor, d, ring, x, zs, scales, z, i, sums):
-    """Write the new variables of row (z, i), ``w`` to scratch row (p, s), and add to both squared residuals."""
-    channels, n, planes, rows, columns = zs.shape
-    groups = factor.shape[0] - 1
+    one = factor[groups, 0]
     for k in range(n):
         g = groups if _wraps(k, n, z, i, planes, rows) else min(k, groups - 1)
         if k == n - 1:
-            factor[g, columns - 1] = factor[groups, 0]  # the last direction to use it
+            factor[g, columns - 1] = one  # no other direction needs it after the last one
         for c in range(channels):
-            _differences(d, ring, x, scales, c, k, z, i)
-            primal, dual = scales.dtype.type(0), scales.dtype.type(0)
             for j in range(columns):
-                shrunk = q[c, k, j] * factor[g, j]
-                rest = q[c, k, j] - shrunk
-                z_new[c, k, z, i, j] = shrunk
-                u_new[c, k, z, i, j] = rest
-                w[p, c, k, s, j + 1] = shrunk - rest
-                primal += (d[j] - shrunk) ** 2
-                dual += (shrunk - zs[c, k, z, i, j]) ** 2
+                w[p, c, k, s, j + 1] = q[c, k, j] * (factor[g, j] + factor[g, j] - one)
             w[p, c, k, s, 0] = w[p, c, k, s, columns]
-            sums[0] += primal
-            sums[1] += dual
+
+
+@_inline
+def _write_row(z_new, u_new, w, p, s, q, d, zs, z, i, sums):
+    """Write the new variables of row (z, i) and its squared residuals."""
+    channels, n, columns = q.shape
+    primal = dual = q.dtype.type(0)
+    half = q.dtype.type(0.5)
+    for c in range(channels):
+        for k in range(n):
+            for j in range(columns):
+                shrunk = half * (q[c, k, j] + w[p, c, k, s, j + 1])
+                z_new[c, k, z, i, j] = shrunk
+                u_new[c, k, z, i, j] = q[c, k, j] - shrunk
+                primal += (d[c, k, j] - shrunk) ** 2
+                dual += (shrunk - zs[c, k, z, i, j]) ** 2
+    sums[0], sums[1] = primal, dual
 
 
 @_inline
@@ -114,35 +109,33 @@ def _adjoint_row(b, w, p, s, scales, z, i):
     n, columns = scales.size, b.shape[3]
     for c in range(b.shape[0]):
         for j in range(columns):
-            b[c, z, i, j] = scales[n - 1] * (w[p, c, n - 1, s, j] - w[p, c, n - 1, s, j + 1])
-        for k in range(n - 1):
-            p0, s0 = (p, s - 1) if k == n - 2 else (1 - p, s)
+            b[c, z, i, j] = 0
+        for k in range(n):
+            p0 = 1 - p if k == n - 3 else p
+            s0 = s - 1 if k == n - 2 else s
+            shift = 0 if k == n - 1 else 1
             for j in range(columns):
-                b[c, z, i, j] += scales[k] * (w[p0, c, k, s0, j + 1] - w[p, c, k, s, j + 1])
+                b[c, z, i, j] += scales[k] * (w[p0, c, k, s0, j + shift] - w[p, c, k, s, j + 1])
 
 
 @_leaf
 def _tile(x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, first, stop, sums):
     channels, n, planes, rows, columns = zs.shape
-    groups = 1 if isotropic else n
     w = np.empty((2 if n == 3 else 1, channels, n, stop - first + 1, columns + 1), x.dtype)
-    q = np.empty((channels, n, columns), x.dtype)
-    factor = np.ones((groups + 1, columns), x.dtype)
-    d, ring = np.empty(columns, x.dtype), np.empty(columns + 1, x.dtype)
-    if n == 3:
-        for i in range(first, stop):
-            _shrink_row(q, factor, d, ring, x, zs, us, scales, step, relax, planes - 1, i)
-            _keep_row(w, 1, i - first + 1, q, factor, 0, n, planes - 1, i, planes, rows)
-    for z in range(planes):
-        p = z % 2 if n == 3 else 0
-        if n > 1:
-            before = (first - 1) % rows
-            _shrink_row(q, factor, d, ring, x, zs, us, scales, step, relax, z, before)
-            _keep_row(w, p, 0, q, factor, n - 2, n, z, before, planes, rows)
-        for i in range(first, stop):
-            _shrink_row(q, factor, d, ring, x, zs, us, scales, step, relax, z, i)
-            _write_row(z_new, u_new, w, p, i - first + 1, q, factor, d, ring, x, zs, scales, z, i, sums[z, i])
-            _adjoint_row(b, w, p, i - first + 1, scales, z, i)
+    q, d = np.empty((channels, n, columns), x.dtype), np.empty((channels, n, columns), x.dtype)
+    factor = np.ones(((1 if isotropic else n) + 1, columns), x.dtype)
+    ring = np.empty(columns + 1, x.dtype)
+    for depth in range(-1 if n == 3 else 0, planes):
+        p = depth % 2 if n == 3 else 0
+        z = depth % planes
+        for above in range(first - 1, stop):
+            i, s = above % rows, above - first + 1
+            _differences(d, ring, x, scales, z, i)
+            _shrink_row(q, factor, d, zs, us, step, relax, z, i)
+            _difference_row(w, p, s, q, factor, z, i, planes, rows)
+            if depth >= 0 and s > 0:
+                _write_row(z_new, u_new, w, p, s, q, d, zs, z, i, sums[z, i])
+                _adjoint_row(b, w, p, s, scales, z, i)
 
 
 @_inline
@@ -158,7 +151,7 @@ def _update(t, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic,
 
 @_leaf
 def split(tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
-    """Fused update of all images; adds ``|K x - z_new|^2`` and ``|z_new - z|^2`` of each row to ``sums``."""
+    """Fused update of all images; writes ``|K x - z_new|^2`` and ``|z_new - z|^2`` of each row to ``sums``."""
     for t in range(x.shape[0] * ((x.shape[3] + tile - 1) // tile)):
         _update(t, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums)
 
@@ -167,4 +160,4 @@ def split(tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums
 def split_parallel(tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
     """:func:`split`, tiles in parallel."""
     for t in prange(x.shape[0] * ((x.shape[3] + tile - 1) // tile)):
-        _update(t, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums)
+        _update(np.int64(t), tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums)

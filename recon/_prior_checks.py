@@ -127,6 +127,12 @@ def _check_term(t: Trial, i: int, term: Any, x: np.ndarray) -> Iterator[Figure]:
     size = math.sqrt(abs(inner(x, x))) or 1.0
     excess = math.sqrt(abs(inner(forward, forward))) / size - term.norm()
     yield Figure(f"norm of term {i} exceeded by", excess, 1e-9, "norm() is an upper bound of |K|.")
+    spectrum = term.fourier_gram(tuple(x.shape))
+    if spectrum is not None:
+        axes = tuple(range(-np.ndim(spectrum), 0))
+        filtered = np.fft.ifftn(np.fft.fftn(x, axes=axes) * spectrum, axes=axes).real
+        remedy = "fourier_gram(shape) holds the eigenvalues of K^H K in FFT order."
+        yield Figure(f"spectrum of term {i}", relative(filtered, term.adjoint(forward)), 1e-10, remedy)
 
 
 def check_pickle(t: Trial) -> Iterator[Figure]:

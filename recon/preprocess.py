@@ -12,11 +12,8 @@ from recon.validation import as_inexact, positive_float, require_finite
 from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, ShapeError
 
-_COARSE_CELLS = 64
-"""A detector is binned down to this many cells or more for the first look: there noise hardly matters."""
-
-_FINE_NOISE = 0.003
-"""Noise, over the largest value of a sinogram, up to which a finer detector locates the axis better than a binned one."""
+_CELLS = 64
+"""A detector is binned down to this many cells or a little more: there noise hurts the search for the axis least."""
 
 
 def flat_dark(projections: Any, flats: Any, darks: Any) -> np.ndarray:
@@ -106,8 +103,8 @@ def find_center(sinogram: Any, angles: Any) -> float:
     A scan of a full turn shows each view again, mirrored about the axis, half a turn later: the axis is where they
     correlate best. A scan of half a turn is reconstructed for trial positions. A wrong one draws streaks of both signs
     around every edge, so that the sum of ``|x|`` is least at the right one. The search starts from where the first
-    moments of the views and the pairs half a turn apart put the axis, on a binned detector; it turns to finer ones as
-    long as the noise is low.
+    moments of the views and the pairs half a turn apart put the axis. Views that cut off the object, by a tenth of
+    their peak or more, cost a cell or two of accuracy.
 
     Parameters
     ----------
@@ -144,7 +141,7 @@ def find_center(sinogram: Any, angles: Any) -> float:
     if paired is not None and 2 * len(first) >= len(angles):
         return paired
     starts = [_moment_center(y, angles)] + ([paired] if paired is not None else [])
-    return _refine(y, angles, [c for c in starts if 0 <= c < y.shape[-1]] or [0.5 * (y.shape[-1] - 1)])
+    return _sharpest(y, angles, [c for c in starts if 0 <= c < y.shape[-1]] or [0.5 * (y.shape[-1] - 1)])
 
 
 def _array(name: str, values: Any) -> np.ndarray:
@@ -238,20 +235,13 @@ def _moment_center(y: np.ndarray, angles: np.ndarray) -> float:
     return float(np.linalg.lstsq(columns, moments, rcond=None)[0][0]) + middle
 
 
-def _refine(y: np.ndarray, angles: np.ndarray, starts: list[float]) -> float:
-    """Least sum of ``|x|`` around the starts on a coarse detector, then on finer ones."""
-    bins = 2 ** max(0, int(np.log2(y.shape[-1] / _COARSE_CELLS)))
-    binned = _binned(y, bins)
-    cost = _sum_of_magnitudes(binned, angles)
-    reach = 0.05 * binned.shape[-1] + 2
-    low, high = (_in_bins(c, bins) for c in (min(starts), max(starts)))
-    trials = np.arange(low - reach, high + reach + 1)
-    best = _golden(cost, float(trials[np.argmin([cost(c) for c in trials])]), 1.0)
-    while bins > 1 and _relative_noise(_binned(y, bins // 2)) < _FINE_NOISE:
-        cell = _in_cells(best, bins)
-        bins //= 2
-        best = _golden(_sum_of_magnitudes(_binned(y, bins), angles), _in_bins(cell, bins), 0.75)
-    return _in_cells(best, bins)
+def _sharpest(y: np.ndarray, angles: np.ndarray, starts: list[float]) -> float:
+    """The centre of least Q_IA around the starts."""
+    bins = 2 ** max(0, int(np.log2(y.shape[-1] / _CELLS)))
+    reach = 0.05 * y.shape[-1] + 2 * bins
+    trials = np.arange(min(starts) - reach, max(starts) + reach + bins, bins)
+    cost = _sum_of_magnitudes(y, angles, bins, trials)
+    return _golden(cost, float(trials[np.argmin([cost(c) for c in trials])]), bins)
 
 
 def _binned(y: np.ndarray, bins: int) -> np.ndarray:
@@ -259,32 +249,24 @@ def _binned(y: np.ndarray, bins: int) -> np.ndarray:
     return y[..., : whole * bins].reshape(*y.shape[:-1], whole, bins).mean(axis=-1)
 
 
-def _in_bins(cell: float, bins: int) -> float:
-    return (cell + 0.5) / bins - 0.5
-
-
-def _in_cells(position: float, bins: int) -> float:
-    return (position + 0.5) * bins - 0.5
-
-
-def _relative_noise(y: np.ndarray) -> float:
-    """Noise over the largest value, from second differences along the detector, which smooth views hardly have."""
-    differences = y[..., 2:] - 2 * y[..., 1:-1] + y[..., :-2]
-    return float(np.median(np.abs(differences)) / 0.6745 / 6**0.5 / np.abs(y).max())
-
-
-def _sum_of_magnitudes(y: np.ndarray, angles: np.ndarray) -> Callable[[float], float]:
-    """The metric Q_IA of a trial centre: the sum of ``|x|`` over the disc that the detector can turn through."""
+def _sum_of_magnitudes(y: np.ndarray, angles: np.ndarray, bins: int, trials: np.ndarray) -> Callable[[float], float]:
+    """The metric Q_IA of a trial centre in cells: the sum of ``|x|`` over all that turns through the detector."""
     from recon.fbp import fbp
     from recon.operators.parallel_beam import ParallelBeam
 
-    cells = y.shape[-1]
-    r = np.arange(cells) - 0.5 * (cells - 1)
-    disc = r[:, None] ** 2 + r**2 <= 0.25 * cells**2
+    binned = _binned(y, bins); w=binned.shape[-1]//2; binned=np.pad(binned,((0,0),(0,0),(w,w)),mode='edge')
+    cells = binned.shape[-1]
+    positions = (trials + 0.5) / bins - 0.5
+    # One disc for all trials, which holds the object wherever a wrong centre puts it.
+    radius = max(positions.max(), cells - 1 - positions.min()) + 1
+    side = 2 * int(np.ceil(radius)) + 1
+    r = np.arange(side) - 0.5 * (side - 1)
+    disc = r[:, None] ** 2 + r**2 <= radius**2
 
     def cost(center: float) -> float:
-        operator = ParallelBeam((cells, cells), angles, detectors=cells, center=center)
-        return float(np.abs(fbp(y, operator, window="hann")[:, disc]).sum(dtype=np.float64))
+        position = (center + 0.5) / bins - 0.5+w
+        operator = ParallelBeam((side, side), angles, detectors=cells, center=position)
+        return float(np.abs(fbp(binned, operator, window="hann")[:, disc]).sum(dtype=np.float64))
 
     return cost
 

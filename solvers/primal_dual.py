@@ -60,8 +60,7 @@ class PDHG(Regularised):
     norm : float, optional
         Upper bound of ``|A|``; None asks the operator.
     scale : float, optional
-        Ratio of primal to dual step at the start, ``tau / sigma``, in units of (image / measurement)^2 after the norms
-        are divided out; balancing corrects it.
+        Factor on the first primal step, which is taken from the sizes of image and residual; balancing corrects it.
     """
 
     norm: float | None = None
@@ -90,9 +89,17 @@ class PDHG(Regularised):
 
     def init(self, x0: Array) -> PDHGState:
         Kx = tuple(dual.term.apply(x0) for dual in self._duals)
-        p = tuple(arrays.zeros(k.shape, k) for k in Kx)
-        tau = self.scale / self._duals[0].norm
-        return PDHGState(x=x0, p=p, Kx=Kx, Kp=arrays.zeros(x0.shape, x0), tau=tau, adapt=ADAPT)
+        # At the solution the data's dual variable is the gradient of the loss; the others start from nothing.
+        p = (self.data.loss_gradient(Kx[0]), *(arrays.zeros(k.shape, k) for k in Kx[1:]))
+        Kp = self.data.operator.adjoint(p[0])
+        ratio = self._norm_of_image(x0) / max(_norm(p[0]), 1e-30) * self._duals[0].norm
+        tau = self.scale * min(max(ratio, 1e-3), 1e3) / self._duals[0].norm ** 2
+        return PDHGState(x=x0, p=p, Kx=Kx, Kp=Kp, tau=tau, adapt=ADAPT)
+
+    def _norm_of_image(self, x0: Array) -> float:
+        if _norm(x0) > 0:
+            return _norm(x0)
+        return _norm(self.data.operator.adjoint(self.data.y)) / self._duals[0].norm ** 2
 
     def restart(self, state: PDHGState, strength: float, item: int | None = None) -> PDHGState:
         """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one."""
@@ -101,32 +108,31 @@ class PDHG(Regularised):
             state = replace(state, x=state.x[item], p=p, Kx=Kx)
         ratio = self.strength / strength
         p = tuple(pi * ratio if d.tunable else pi for d, pi in zip(self._duals, state.p, strict=True))
-        Kp: Array = None
-        for dual, pi in zip(self._duals, p, strict=True):
-            part = dual.term.adjoint(pi)
-            Kp = part if Kp is None else Kp + part
-        return replace(state, p=p, Kp=Kp, adapt=ADAPT)
+        parts = [dual.term.adjoint(pi) for dual, pi in zip(self._duals, p, strict=True)]
+        return replace(state, p=p, Kp=_total(parts), adapt=ADAPT)
 
     def step(self, state: PDHGState, k: int) -> PDHGState:
         tau = state.tau
         v = arrays.axpy(-tau, state.Kp, state.x)
         x = v if self._primal is None else self._primal.prox(v, tau * self._weight(_is_tunable(self._primal)))
-        Kx, p = [], []
-        Kp: Array = None
+        Kx, p, parts = [], [], []
         for dual, before, pi in zip(self._duals, state.Kx, state.p, strict=True):
             Kxi = dual.term.apply(x)
             extrapolated = arrays.lincomb(2.0, Kxi, -1.0, before)
             pi_new = _dual_prox(dual.prox, extrapolated, pi, self._sigma(dual, tau), self._weight(dual.tunable))
-            part = dual.term.adjoint(pi_new)
-            Kp = part if Kp is None else Kp + part
             Kx.append(Kxi)
             p.append(pi_new)
-        new = PDHGState(x, tuple(p), tuple(Kx), Kp, tau, state.adapt)
-        return self._balanced(state, new) if state.adapt > 1e-3 and k % 2 == 1 else new
+            parts.append(dual.term.adjoint(pi_new))
+        new = PDHGState(x, tuple(p), tuple(Kx), _total(parts), tau, state.adapt)
+        return self._balanced(state, new, parts) if state.adapt > 1e-3 and k % 2 == 1 else new
 
-    def _balanced(self, old: PDHGState, new: PDHGState) -> PDHGState:
-        """Lengthen the primal step where the primal residual is the larger one, relative to the size of its parts."""
-        primal = _norm(arrays.axpy(-1.0 / new.tau, new.x - old.x, new.Kp - old.Kp)) / max(_norm(new.Kp), 1e-30)
+    def _balanced(self, old: PDHGState, new: PDHGState, parts: list[Array]) -> PDHGState:
+        """Lengthen the primal step where the primal residual is the larger one, relative to the size of its parts.
+
+        The parts ``K_i^H p_i`` are measured one by one: their sum vanishes at the solution.
+        """
+        primal = _norm(arrays.axpy(-1.0 / new.tau, new.x - old.x, new.Kp - old.Kp))
+        primal /= max(math.sqrt(sum(_norm(part) ** 2 for part in parts)), 1e-30)
         dual_sq = size_sq = 0.0
         for dual, p1, p0, k1, k0 in zip(self._duals, new.p, old.p, new.Kx, old.Kx, strict=True):
             sigma = self._sigma(dual, new.tau)
@@ -138,6 +144,13 @@ class PDHG(Regularised):
         if dual_residual > IMBALANCE * primal:
             return replace(new, tau=new.tau * (1 - new.adapt), adapt=new.adapt * ADAPT_DECAY)
         return new
+
+
+def _total(parts: list[Array]) -> Array:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 def _norm(x: Array) -> float:

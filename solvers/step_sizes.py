@@ -61,7 +61,7 @@ def lanczos_norm(
     References
     ----------
     J. L. M. van Dorsselaer, M. E. Hochstenbach, H. A. van der Vorst, "Computing probabilistic bounds for extreme
-    eigenvalues of symmetric matrices with the Lanczos method", SIAM J. Matrix Anal. Appl. 22 (2001), Theorem 3.2 ff.
+    eigenvalues of symmetric matrices with the Lanczos method", SIAM J. Matrix Anal. Appl. 22 (2001).
 
     Examples
     --------

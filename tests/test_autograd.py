@@ -162,18 +162,17 @@ def test_no_gradient_is_tracked_where_none_is_asked():
 def test_a_network_trains_through_a_numba_projector():
     torch.manual_seed(0)
     A = ParallelBeam((8, 8), 12)
-    truth = torch.rand(8, 8)
-    layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+    truth, code = torch.rand(8, 8), torch.randn(4)
+    layer = torch.nn.Linear(4, 64)
     optimiser = torch.optim.Adam(layer.parameters(), lr=0.05)
-    start = torch.rand(1, 8, 8)
     losses = []
     for _ in range(60):
-        loss = (A(layer(start)[0]) - A(truth)).square().mean()
+        loss = (A(layer(code).reshape(8, 8)) - A(truth)).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.1 * losses[0]
 
 
 def test_adjoint_through_numpy_is_the_adjoint():

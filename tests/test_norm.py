@@ -169,7 +169,5 @@ def test_unknown_boundary_is_certified_without_iterating():
 
 def test_callables_that_compute_in_single_precision():
     matrix = np.random.default_rng(0).standard_normal((20, 30)).astype(np.float32)
-    A = from_callables(
-        lambda x: matrix @ x.astype(np.float32), lambda y: matrix.T @ y.astype(np.float32), (30,), (20,)
-    )
+    A = from_callables(lambda x: matrix @ x.astype(np.float32), lambda y: matrix.T @ y.astype(np.float32), (30,), (20,))
     assert 1 <= A.norm() / np.linalg.norm(matrix.astype(float), 2) <= TIGHTNESS

@@ -41,10 +41,17 @@ from solvers.errors import (
 )
 
 RNG = np.random.default_rng(0)
-MODULES = (
-    "recon.check recon.operators.base recon.operators.blur recon.operators.downsample recon.operators.finite_difference "
-    "recon.operators.mri recon.operators.pointwise recon.operators.wrappers solvers.step_sizes"
-).split()
+MODULES = [
+    "recon.check",
+    "recon.operators.base",
+    "recon.operators.blur",
+    "recon.operators.downsample",
+    "recon.operators.finite_difference",
+    "recon.operators.mri",
+    "recon.operators.pointwise",
+    "recon.operators.wrappers",
+    "solvers.step_sizes",
+]
 
 
 def complex_normal(*shape):
@@ -69,7 +76,9 @@ def test_operator_pickles(name):
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
     found = doctest.testmod(
-        importlib.import_module(name), extraglobs={"np": np}, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        importlib.import_module(name),
+        extraglobs={"np": np},
+        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
     )
     assert found.failed == 0
 
@@ -431,7 +440,7 @@ def test_callables_keep_the_precision_of_the_image():
 def test_wrapped_arguments_are_checked():
     with pytest.raises(DTypeError, match="adjoint is None"):
         from_callables(np.copy, None, (3,), (3,))
-    with pytest.raises(OptionError, match="kind is 'rael'.*'real'"):
+    with pytest.raises(OptionError, match=r"kind is 'rael'.*'real'"):
         from_callables(np.copy, np.copy, (3,), (3,), kind="rael")
     with pytest.raises(ShapeError, match="expected 12"):
         from_matrix(np.ones((3, 12)), in_shape=(3, 5))

@@ -112,19 +112,23 @@ def test_adjoint_is_the_transpose_entry_by_entry() -> None:
     assert np.linalg.norm(forward, 2) <= A.norm() <= 1.02 * np.linalg.norm(forward, 2)
 
 
-@pytest.mark.parametrize("shape", [(65, 65), (48, 70)])
-@pytest.mark.parametrize("place", [(0.0, 0.0, 9.0, 9.0, 0.0), (4.0, -5.5, 7.0, 4.0, 0.6)], ids=["disc", "ellipse"])
-@pytest.mark.parametrize("center, spacing, cells", [(None, 1.0, 1.0), (37.7, 0.5, 0.4)])
+@pytest.mark.parametrize("shape", [(129, 129), (96, 140)])
+@pytest.mark.parametrize(
+    "place", [(0.0, 0.0, 36.0, 36.0, 0.0), (10.0, -8.5, 34.0, 20.0, 0.6)], ids=["disc", "ellipse"]
+)
+@pytest.mark.parametrize("center, spacing, cells", [(None, 1.0, 1.0), (97.7, 0.5, 0.4)])
 def test_ellipse_has_its_analytic_chords(
     shape: tuple[int, int], place: tuple[float, ...], center: float | None, spacing: float, cells: float
 ) -> None:
     A = ParallelBeam(shape, 60, spacing=spacing, detector_spacing=cells, center=center, detectors=None)
     ellipse = (*(spacing * v for v in place[:4]), place[4])
-    # An edge is a step: a pixel's blur leaves an error of some percent in its neighbourhood, none in the mass.
     measured, exact = A(ellipse_image(A, *ellipse)), ellipse_integrals(A, *ellipse)
-    assert relative(measured, exact) < 0.03
+    # Chords end in infinite slopes, which pixels blur; away from the ends they must fit.
+    inside = exact > 0.5 * exact.max(axis=1, keepdims=True)
+    np.testing.assert_allclose(measured[inside], exact[inside], rtol=0.02)
+    assert relative(measured, exact) < 0.015
     seen = exact[:, 0] + exact[:, -1] == 0
-    np.testing.assert_allclose(measured.sum(1)[seen], exact.sum(1)[seen], rtol=4e-3)
+    np.testing.assert_allclose(measured.sum(1)[seen], exact.sum(1)[seen], rtol=3e-3)
 
 
 def test_gaussian_blob_has_its_analytic_integrals() -> None:
@@ -183,12 +187,6 @@ def test_batch_equals_loop_whatever_the_threads(pays: bool, monkeypatch: pytest.
     assert len(A._pieces(x.reshape(-1, *A.in_shape))) > 1
     np.testing.assert_array_equal(A(x).reshape(6, *A.out_shape), one_by_one)
     np.testing.assert_array_equal(A.adjoint(y).reshape(6, *A.in_shape), back_one_by_one)
-
-
-def test_an_empty_batch_stays_empty() -> None:
-    A = make("square")
-    assert A(np.zeros((0, 33, 33))).shape == (0, *A.out_shape)
-    assert A.adjoint(np.zeros((0, *A.out_shape))).shape == (0, 33, 33)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

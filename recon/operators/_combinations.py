@@ -100,7 +100,7 @@ class Product(_Combined):
             inner = middle @ inner
         else:
             return None
-        return None if outer.diagonal_gram() is None or inner.fourier_gram() is None else (outer, inner)
+        return None if outer._diagonal is None or inner._spectrum is None else (outer, inner)
 
     def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
         outer, inner = self.parts

@@ -26,7 +26,7 @@ class Constant:
             self.double = self.single = values
         else:
             is_complex = np.iscomplexobj(values)
-            self.double = values.astype(np.complex128 if is_complex else np.float64)
+            self.double = values.astype(np.complex128 if is_complex else np.float64, copy=False)
             self.single = values.astype(np.complex64 if is_complex else np.float32)
         # Copies on accelerators: a transfer at every call would cost more than the arithmetic. They are not pickled.
         self._on_device: dict[Any, Any] = {}

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
+from recon.operators._constants import Constant
 from recon.operators._fourier import fourier_divide
 from recon.validation import as_inexact, positive_float, shape_argument
 from solvers import arrays
@@ -22,8 +24,8 @@ from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
 class Operator:
     """Forward operator ``y = F(x)``.
 
-    Acts on the trailing axes of its argument; leading axes, if any, are a batch. Operators keep no state between calls
-    and never change their input.
+    Acts on the trailing axes of its argument; leading axes, if any, are a batch. Operators never change their input and
+    keep no state between calls but what follows from their construction (a norm, a spectrum).
 
     Parameters
     ----------
@@ -149,11 +151,19 @@ class LinearOperator(Operator):
         """Upper bound of the largest singular value, at most 2 % over it.
 
         Exact where a closed form is known. Otherwise certified by Collatz-Wielandt bounds for non-negative operators,
-        and for the rest by a Lanczos bound that holds with probability 1 - 1e-6 over its random start.
+        and for the rest by a Lanczos bound that holds with probability 1 - 1e-6 over its random start; it is then
+        computed once and kept.
         """
-        for eigenvalues in (self.diagonal_gram(), self.fourier_gram()):
+        for eigenvalues in (self._diagonal, self._spectrum):
             if eigenvalues is not None:
-                return math.sqrt(max(float(eigenvalues.max()), 0.0))
+                return math.sqrt(max(float(eigenvalues.double.max()), 0.0))
+        return self._certified_norm
+
+    @cached_property
+    def _certified_norm(self) -> float:
+        return self._iterate_norm()
+
+    def _iterate_norm(self) -> float:
         from solvers.step_sizes import collatz_wielandt_norm, lanczos_norm
 
         bound = collatz_wielandt_norm if self.nonnegative else lanczos_norm
@@ -186,18 +196,28 @@ class LinearOperator(Operator):
         """
         from recon.operators.pointwise import Identity
 
-        if self.diagonal_gram() is not None:
+        if self._diagonal is not None:
             return self, Identity(self.in_shape)
-        if self.fourier_gram() is not None:
+        if self._spectrum is not None:
             return Identity(self.out_shape), self
         return None
+
+    @cached_property
+    def _diagonal(self) -> Constant | None:
+        diagonal = self.diagonal_gram()
+        return None if diagonal is None else Constant(diagonal)
+
+    @cached_property
+    def _spectrum(self) -> Constant | None:
+        spectrum = self.fourier_gram()
+        return None if spectrum is None else Constant(spectrum)
 
     @property
     def has_solve_shifted(self) -> bool:
         """Whether :meth:`solve_shifted` has a closed form here."""
         if type(self)._solve_shifted is not LinearOperator._solve_shifted:
             return True
-        return self.diagonal_gram() is not None or self.fourier_gram() is not None
+        return self._diagonal is not None or self._spectrum is not None
 
     def solve_shifted(self, b: Array, rho: Any) -> Array:
         """``(A^H A + rho I)^-1 b`` in closed form.
@@ -219,12 +239,10 @@ class LinearOperator(Operator):
         return self._solve_shifted(b, rho)
 
     def _solve_shifted(self, b: Array, rho: Any) -> Array:
-        diagonal = self.diagonal_gram()
-        if diagonal is not None:
-            return b / (arrays.asarray(diagonal, b) + rho)
-        spectrum = self.fourier_gram()
-        if spectrum is not None:
-            return fourier_divide(b, arrays.asarray(spectrum, b), rho)
+        if self._diagonal is not None:
+            return b / (self._diagonal.like(b) + rho)
+        if self._spectrum is not None:
+            return fourier_divide(b, self._spectrum.like(b), rho)
         raise OperatorError(
             f"solve_shifted of {self!r} has no closed form; expected an operator whose has_solve_shifted is True. "
             "Solve with conjugate gradients on x -> A.gram(x) + rho * x."
@@ -285,6 +303,17 @@ def stack(operators: Sequence[LinearOperator], *, flatten: bool = False) -> Line
     flatten : bool
         False: equal ``out_shape``; the measurements stand on a new axis, ``(..., len(operators), *out_shape)``.
         True: any shapes; the flattened measurements are concatenated, ``(..., m)``.
+
+    Raises
+    ------
+    ShapeError
+        The images differ in shape, or the measurements do and ``flatten`` is False.
+
+    Examples
+    --------
+    >>> from recon.operators import Identity, Mask
+    >>> stack([Identity((4, 4)), Mask(np.eye(4))])(np.ones((4, 4))).shape
+    (2, 4, 4)
     """
     operators = list(operators)
     if not operators:

@@ -11,7 +11,7 @@ import numpy as np
 from recon.operators._constants import Constant
 from recon.operators._fourier import filter_half, half
 from recon.operators.base import LinearOperator
-from recon.operators.pointwise import Crop, embed, window
+from recon.operators.pointwise import Crop, Identity
 from recon.validation import require_finite, shape_argument
 from solvers import arrays
 from solvers.arrays import Array
@@ -53,7 +53,7 @@ class Blur(LinearOperator):
     References
     ----------
     M. S. C. Almeida, M. A. T. Figueiredo, "Deconvolving images with unknown boundaries using the alternating direction
-    method of multipliers", IEEE Trans. Image Process. 22 (2013), equations (16)-(17).
+    method of multipliers", IEEE Trans. Image Process. 22 (2013).
 
     Examples
     --------
@@ -68,51 +68,61 @@ class Blur(LinearOperator):
         if boundary not in ("periodic", "unknown"):
             raise OptionError(
                 f"boundary is {boundary!r}; expected 'periodic' or 'unknown'."
-                f"{suggestion(boundary, ('periodic', 'unknown'))}"
+                f"{suggestion(boundary, ('periodic', 'unknown'))} Pass one of them."
             )
         self.boundary = boundary
-        before = [k - 1 - k // 2 if boundary == "unknown" else 0 for k in self.psf.shape]
-        super().__init__(_extended(shape, self.psf.shape) if boundary == "unknown" else shape, shape)
-        self.interior = tuple(slice(start, start + n) for start, n in zip(before, shape, strict=True))
-        spectrum = half(self._spectrum())
-        self._half = Constant(spectrum)
-        self._half_conj = Constant(spectrum.conj())
-        self._half_gram = Constant(spectrum.real**2 + spectrum.imag**2)
+        if boundary == "periodic":
+            super().__init__(shape, shape)
+            self.interior = tuple(slice(0, n) for n in shape)
+            self._set_spectrum(psf_spectrum(self.psf, shape))
+        else:
+            super().__init__(_extended(shape, self.psf.shape), shape)
+            before = [k - 1 - k // 2 for k in self.psf.shape]
+            self.interior = tuple(slice(start, start + n) for start, n in zip(before, shape, strict=True))
+            self._crop, self._blur = Crop(self.in_shape, self.interior), Blur(self.psf, self.in_shape)
 
-    def _spectrum(self) -> np.ndarray:
-        return psf_spectrum(self.psf, self.in_shape)
+    def _set_spectrum(self, spectrum: np.ndarray) -> None:
+        self._gram = np.square(spectrum.real) + np.square(spectrum.imag)
+        self._response = Constant(half(spectrum))
+        self._response_conj = Constant(half(spectrum).conj())
+        self._response_gram = Constant(half(self._gram))
 
-    @property
-    def _periodic(self) -> bool:
-        return self.in_shape == self.out_shape
+    def _filter(self, x: Array, response: Constant) -> Array:
+        return filter_half(x, response.like(x), len(self.in_shape))
 
     def _apply(self, x: Array) -> Array:
-        y = filter_half(x, self._half.like(x), len(self.in_shape))
-        return y if self._periodic else window(y, self.interior)
+        if self.boundary == "unknown":
+            return self._crop._apply(self._blur._apply(x))
+        return self._filter(x, self._response)
 
     def _adjoint(self, y: Array) -> Array:
-        if not self._periodic:
-            y = embed(y, self.in_shape, self.interior)
-        return filter_half(y, self._half_conj.like(y), len(self.in_shape))
+        if self.boundary == "unknown":
+            return self._blur._adjoint(self._crop._adjoint(y))
+        return self._filter(y, self._response_conj)
 
     def gram(self, x: Array) -> Array:
-        if not self._periodic:
+        if self.boundary == "unknown":
             return super().gram(x)
-        x = self._admit(x, "x", self.in_shape)
-        return filter_half(x, self._half_gram.like(x), len(self.in_shape))
+        return self._filter(self._admit(x, "x", self.in_shape), self._response_gram)
 
     def transfer(self) -> np.ndarray | None:
-        return self._spectrum() if self._periodic else None
+        return psf_spectrum(self.psf, self.in_shape) if self.boundary == "periodic" else None
+
+    def fourier_gram(self) -> np.ndarray | None:
+        return self._gram if self.boundary == "periodic" else None
 
     def norm(self) -> float:
-        upper = math.sqrt(float(self._half_gram.double.max()))
-        if self._periodic or upper <= TIGHTNESS * self._reached():
+        return math.sqrt(float(self._gram.max())) if self.boundary == "periodic" else self._certified_norm
+
+    def _iterate_norm(self) -> float:
+        upper = self._blur.norm()
+        if upper <= TIGHTNESS * self._reached():
             return upper
         return lanczos_norm(self.gram, self.in_shape, upper=upper)
 
     def _reached(self) -> float:
         """Lower bound of the norm, from the strongest frequency under a window that fades out towards the edges."""
-        peak = np.unravel_index(np.argmax(self._half_gram.double), self._half_gram.double.shape)
+        peak = np.unravel_index(np.argmax(self._blur._gram), self.in_shape)
         wave = np.ones((), dtype=complex)
         for n, k in zip(self.in_shape, peak, strict=True):
             i = np.arange(n) + 0.5
@@ -121,17 +131,17 @@ class Blur(LinearOperator):
 
     @property
     def has_solve_shifted(self) -> bool:
-        return self._periodic
+        return self.boundary == "periodic"
 
     def _solve_shifted(self, b: Array, rho: Any) -> Array:
-        if not self._periodic:
+        if self.boundary == "unknown":
             return LinearOperator._solve_shifted(self, b, rho)
-        return filter_half(b, 1.0 / (self._half_gram.like(b) + rho), len(self.in_shape))
+        return filter_half(b, 1.0 / (self._response_gram.like(b) + rho), len(self.in_shape))
 
-    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
-        if self._periodic:
-            return super().factors()
-        return Crop(self.in_shape, self.interior), Blur(self.psf, self.in_shape)
+    def factors(self) -> tuple[LinearOperator, LinearOperator]:
+        if self.boundary == "unknown":
+            return self._crop, self._blur
+        return Identity(self.out_shape), self
 
     def __repr__(self) -> str:
         return f"Blur({self.out_shape}, psf {self.psf.shape}, boundary={self.boundary!r})"

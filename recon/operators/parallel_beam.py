@@ -11,7 +11,6 @@ from recon.operators import _marching_torch
 from recon.operators._marching import PHASES, Marching, split_views
 from recon.operators.base import LinearOperator
 from recon.validation import positive_float, positive_int, shape_argument
-from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
 from solvers.kernels import parallel_pays, run_parallel
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from recon.operators._matrix import Matrix, matrix_shapes
 from recon.operators.base import LinearOperator, Operator
-from recon.validation import require_finite, shape_argument
+from recon.validation import shape_argument
 from solvers import arrays
 from solvers.errors import DTypeError, OperatorError, OptionError, ShapeError, suggestion
 
@@ -149,7 +150,7 @@ def from_scipy(
     >>> A(np.ones((2, 3))).shape
     (6,)
     """
-    in_shape, out_shape = _matrix_shapes(linear_operator, in_shape, out_shape)
+    in_shape, out_shape = matrix_shapes(linear_operator, in_shape, out_shape)
     is_complex = np.issubdtype(getattr(linear_operator, "dtype", None) or np.float64, np.complexfloating)
     forward = partial(_on_vectors, linear_operator.matvec, out_shape)
     adjoint = partial(_on_vectors, linear_operator.rmatvec, in_shape)
@@ -185,66 +186,7 @@ def from_matrix(
     >>> A(np.ones((2, 2))), round(A.norm() / 30**0.5, 1)
     (array([10.]), 1.0)
     """
-    return _Matrix(matrix, in_shape, out_shape)
-
-
-class _Matrix(LinearOperator):
-    torch_body = False
-
-    def __init__(self, matrix: Any, in_shape: Sequence[int] | None, out_shape: Sequence[int] | None):
-        self.matrix = _numeric_matrix(matrix)
-        super().__init__(*_matrix_shapes(self.matrix, in_shape, out_shape))
-        entries = self.matrix if isinstance(self.matrix, np.ndarray) else self.matrix.data
-        self.kind = "complex" if np.iscomplexobj(entries) else "any"
-        self.nonnegative = self.kind == "any" and (entries.size == 0 or bool(entries.min() >= 0))
-
-    def _apply(self, x: np.ndarray) -> np.ndarray:
-        return self._multiply(self.matrix, x, self.in_shape, self.out_shape)
-
-    def _adjoint(self, y: np.ndarray) -> np.ndarray:
-        # conj(M^T conj(y)) = M^H y, and a transpose needs no copy of the matrix.
-        return self._multiply(self.matrix.T, y.conj(), self.out_shape, self.in_shape).conj()
-
-    @staticmethod
-    def _multiply(matrix: Any, array: np.ndarray, taken: tuple[int, ...], given: tuple[int, ...]) -> np.ndarray:
-        batch = array.shape[: array.ndim - len(taken)]
-        columns = array.reshape(-1, math.prod(taken)).T
-        return np.ascontiguousarray((matrix @ columns).T, dtype=array.dtype).reshape(batch + given)
-
-    def __repr__(self) -> str:
-        return f"from_matrix({self.matrix.shape}: {self.in_shape} -> {self.out_shape})"
-
-
-def _numeric_matrix(matrix: Any) -> Any:
-    """Return a dense or CSR matrix of floating-point or complex numbers."""
-    from scipy import sparse
-
-    is_sparse = sparse.issparse(matrix)
-    out = sparse.csr_array(matrix) if is_sparse else np.asarray(arrays.to_numpy(matrix))
-    if out.ndim != 2 or 0 in out.shape:
-        raise ShapeError(f"matrix has shape {out.shape}; expected (m, n) with no empty axis. Pass a matrix.")
-    if out.dtype.kind not in "biufc":
-        raise DTypeError(f"matrix has dtype {out.dtype}; expected numbers. Convert it, for example to float64.")
-    if out.dtype not in (np.float32, np.float64, np.complex64, np.complex128):
-        out = out.astype(np.complex128 if out.dtype.kind == "c" else np.float64)
-    require_finite("matrix", out.data if is_sparse else out, "Replace them, or drop their rows.")
-    return out
-
-
-def _matrix_shapes(
-    matrix: Any, in_shape: Sequence[int] | None, out_shape: Sequence[int] | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    m, n = matrix.shape
-    pair = []
-    for name, shape, size in (("in_shape", in_shape, n), ("out_shape", out_shape, m)):
-        axes = (int(size),) if shape is None else shape_argument(name, shape)
-        if math.prod(axes) != size:
-            raise ShapeError(
-                f"{name} is {axes}, {math.prod(axes)} entries; expected {size}, for the matrix is {m} x {n}. "
-                f"Pass a shape of {size} entries."
-            )
-        pair.append(axes)
-    return pair[0], pair[1]
+    return Matrix(matrix, in_shape, out_shape)
 
 
 def as_operator(

@@ -1,0 +1,158 @@
+"""Filtered back-projection: right values in the right unit, for any set of angles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recon.fbp import WINDOWS, angular_weights, fbp, ramp
+from recon.operators import Identity, ParallelBeam
+from solvers import errors
+
+SIZE, RADIUS = 101, 32.0
+
+
+def disc_sinogram(A: ParallelBeam, x0: float, y0: float, radius: float, mu: float = 1.0) -> np.ndarray:
+    u = (np.arange(A.detectors) - A.center) * A.detector_spacing
+    s = u - (x0 * np.cos(A.angles) + y0 * np.sin(A.angles))[:, None]
+    return 2 * mu * np.sqrt(np.maximum(radius**2 - s**2, 0))
+
+
+def disc_mask(A: ParallelBeam, x0: float, y0: float, radius: float) -> np.ndarray:
+    rows, columns = A.in_shape
+    x = (np.arange(columns) - 0.5 * (columns - 1)) * A.spacing
+    y = -(np.arange(rows) - 0.5 * (rows - 1))[:, None] * A.spacing
+    return (x - x0) ** 2 + (y - y0) ** 2 < radius**2
+
+
+ANGLE_SETS = {
+    "half turn": np.arange(180) * np.pi / 180,
+    "half turn with both ends": np.linspace(0, np.pi, 181),
+    "full turn": np.arange(360) * np.pi / 180,
+    "odd full turn": np.arange(181) * 2 * np.pi / 181,
+    "backwards": -np.arange(180)[::-1] * np.pi / 180,
+    "golden": np.arange(200) * np.pi * (5**0.5 - 1) / 2,
+    "random": np.random.default_rng(0).uniform(-10, 10, 300),
+    "two speeds": np.concatenate([np.linspace(0, 1, 60), np.linspace(1, np.pi, 260)[1:-1]]),
+}
+
+
+@pytest.mark.parametrize("name", ANGLE_SETS)
+def test_a_disc_comes_out_with_its_attenuation(name: str) -> None:
+    mu, h = 0.02, 0.4
+    A = ParallelBeam((SIZE, SIZE + 8), ANGLE_SETS[name], spacing=h, detector_spacing=0.8 * h, center=77.6)
+    place = 3 * h, -5 * h
+    x = fbp(disc_sinogram(A, *place, RADIUS * h, mu), A)
+    inside = x[disc_mask(A, *place, (RADIUS - 4) * h)]
+    outside = x[~disc_mask(A, *place, (RADIUS + 3) * h)]
+    assert inside.mean() == pytest.approx(mu, rel=2e-3)
+    assert inside.std() < 0.03 * mu
+    assert abs(outside.mean()) < 0.01 * mu
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_every_window_keeps_the_mean_value(window: str) -> None:
+    A = ParallelBeam((SIZE, SIZE), 180)
+    x = fbp(disc_sinogram(A, 0, 0, RADIUS), A, window=window)
+    assert x[disc_mask(A, 0, 0, RADIUS - 5)].mean() == pytest.approx(1, rel=2e-3)
+
+
+def test_smoother_windows_pass_less_noise() -> None:
+    A = ParallelBeam((65, 65), 90)
+    noise = np.random.default_rng(0).standard_normal(A.out_shape)
+    levels = [fbp(noise, A, window=window).std() for window in WINDOWS]
+    assert levels == sorted(levels, reverse=True)
+
+
+def test_corners_beyond_the_detector_are_empty() -> None:
+    A = ParallelBeam((SIZE, SIZE), 180, detectors=SIZE)
+    x = fbp(disc_sinogram(A, 0, 0, RADIUS), A)
+    assert np.abs(x[:10, :10]).max() < 0.01
+
+
+def test_agrees_with_scikit_image() -> None:
+    from skimage.transform import iradon
+
+    A = ParallelBeam((SIZE, SIZE), 120, detectors=SIZE)
+    y = disc_sinogram(A, 8, 5, RADIUS)
+    theirs = iradon(y.T, np.rad2deg(A.angles), circle=True)
+    seen = disc_mask(A, 0, 0, 0.5 * SIZE - 1)
+    ours = fbp(y, A)
+    assert np.linalg.norm((ours - theirs)[seen]) < 5e-3 * np.linalg.norm(theirs[seen])
+
+
+def test_back_projection_equals_its_naive_twin() -> None:
+    A = ParallelBeam((15, 22), np.linspace(-3, 4, 13), spacing=0.5, detector_spacing=0.7, detectors=40, center=18.2)
+    rng = np.random.default_rng(0)
+    y, weights = rng.standard_normal(A.out_shape), rng.random(13)
+    x = (np.arange(22) - 10.5) * 0.5
+    up = -(np.arange(15) - 7.0)[:, None] * 0.5
+    expected = np.zeros(A.in_shape)
+    for w, angle, view in zip(weights, A.angles, y, strict=True):
+        d = (x * np.cos(angle) + up * np.sin(angle)) / 0.7 + 18.2
+        # Between quarter pixels the kernel is linear across the kinks of np.interp: average of views, hence smooth ones.
+        expected += w * np.interp(d, np.arange(40), view)
+    coarse = np.abs(A.smear(y, weights) - expected).max() / np.abs(expected).max()
+    assert coarse < 0.1
+    lines = np.arange(40.0) * rng.standard_normal((13, 1))  # linear views: interpolation is exact
+    expected = sum(
+        w * s * ((x * np.cos(a) + up * np.sin(a)) / 0.7 + 18.2)
+        for w, a, s in zip(weights, A.angles, lines[:, 1], strict=True)
+    )
+    np.testing.assert_allclose(A.smear(lines, weights), expected, rtol=1e-10, atol=1e-9)
+
+
+def test_ramp_is_kak_and_slaney_61() -> None:
+    kernel = np.fft.irfft(ramp(64, 0.5), 64)
+    np.testing.assert_allclose(kernel[:4] * 0.5, [0.25, -1 / np.pi**2, 0, -1 / (3 * np.pi) ** 2], atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ANGLE_SETS)
+def test_angular_weights_sum_to_pi(name: str) -> None:
+    weights = angular_weights(ANGLE_SETS[name])
+    assert weights.sum() == pytest.approx(np.pi)
+    assert (weights >= 0).all()
+
+
+def test_an_unmeasured_wedge_adds_no_weight() -> None:
+    np.testing.assert_allclose(angular_weights(np.arange(90) * np.pi / 180), np.pi / 180)
+    np.testing.assert_allclose(angular_weights(np.array([0.3])), np.pi)
+
+
+def test_batch_dtype_and_input() -> None:
+    A = ParallelBeam((33, 40), 50)
+    y = np.random.default_rng(0).standard_normal((2, 3, *A.out_shape)).astype(np.float32)
+    y.setflags(write=False)
+    x = fbp(y, A)
+    assert x.shape == (2, 3, 33, 40) and x.dtype == np.float32
+    np.testing.assert_allclose(x[1, 2], fbp(y[1, 2], A), atol=1e-6)
+    np.testing.assert_allclose(x, fbp(y.astype(np.float64), A), atol=1e-5 * np.abs(x).max())
+
+
+def test_a_tensor_gives_a_tensor() -> None:
+    torch = pytest.importorskip("torch")
+    A = ParallelBeam((17, 17), 20)
+    y = np.random.default_rng(0).random(A.out_shape).astype(np.float32)
+    x = fbp(torch.from_numpy(y), A)
+    assert x.dtype == torch.float32
+    np.testing.assert_array_equal(x.numpy(), fbp(y, A))
+    with pytest.raises(errors.DTypeError, match="requires gradients"):
+        fbp(torch.from_numpy(y).requires_grad_(), A)
+
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"operator": Identity((20, 28))}, errors.OperatorError, "fbp inverts ParallelBeam only"),
+        ({"operator": None}, errors.OperatorError, "operator is None"),
+        ({"window": "hanning"}, errors.OptionError, "Did you mean 'hann'"),
+        ({"y": np.zeros((21, 28))}, errors.ShapeError, "Pass 21 angles"),
+        ({"y": np.zeros((20, 28), complex)}, errors.DTypeError, "takes real arrays"),
+    ],
+)
+def test_wrong_arguments_are_named(change: dict[str, Any], error: type, message: str) -> None:
+    given = {"y": np.zeros((20, 28)), "operator": ParallelBeam((20, 20), 20, detectors=28), **change}
+    with pytest.raises(error, match=message):
+        fbp(given.pop("y"), given.pop("operator"), **given)
