@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from priors.base import Prior
     from priors.constraints import Box, NonNegative
     from priors.differences import Gradient
-    from priors.quadratic import Tikhonov
+    from priors.quadratic import Tikhonov, Zero
     from priors.total_variation import TotalVariation
     from priors.wavelet import Wavelet
 
@@ -24,9 +24,10 @@ _HOME = {
     "Tikhonov": "priors.quadratic",
     "TotalVariation": "priors.total_variation",
     "Wavelet": "priors.wavelet",
+    "Zero": "priors.quadratic",
 }
 
-__all__ = ["Box", "Gradient", "NonNegative", "Prior", "Tikhonov", "TotalVariation", "Wavelet"]
+__all__ = ["Box", "Gradient", "NonNegative", "Prior", "Tikhonov", "TotalVariation", "Wavelet", "Zero"]
 
 
 def __getattr__(name: str) -> Any:

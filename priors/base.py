@@ -114,6 +114,15 @@ class Scaled(Prior):
     def image_ndim(self) -> int:
         return self.prior.image_ndim
 
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the function is quadratic."""
+        return getattr(self.prior, "is_quadratic", False)
+
+    def gradient(self, x: Array) -> Array:
+        """Gradient, where the prior scaled has one."""
+        return self.factor * self.prior.gradient(x)  # type: ignore[attr-defined]
+
     def _value(self, x: Array) -> Any:
         return self.factor * self.prior.value(x)
 

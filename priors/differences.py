@@ -126,13 +126,13 @@ def scales_of(spacing: Spacing, ndim: int) -> tuple[float, ...]:
     if spacing is None:
         return (1.0,) * ndim
     try:
-        values = np.broadcast_to(np.asarray(spacing, dtype=float), (ndim,)) if np.ndim(spacing) == 0 else spacing
-        widths = tuple(float(value) for value in values)
+        widths = tuple(float(width) for width in np.atleast_1d(np.asarray(spacing, dtype=float)))
     except (TypeError, ValueError):
         raise DTypeError(f"spacing is {spacing!r}; expected a number or {ndim} numbers. Pass pixel sizes.") from None
+    widths = widths * ndim if np.ndim(spacing) == 0 else widths
     if len(widths) != ndim or not all(math.isfinite(width) and width > 0 for width in widths):
         raise ArgumentError(
-            f"spacing is {spacing!r}; expected {ndim} finite numbers above 0. Pass one pixel size for each spatial axis."
+            f"spacing is {spacing!r}; expected {ndim} finite numbers above 0. Pass a pixel size for each spatial axis."
         )
     return tuple(1.0 / width for width in widths)
 
@@ -143,7 +143,7 @@ def _direction(axis: int, ndim: int) -> tuple[Any, ...]:
 
 
 def _ends(axis: int) -> tuple[Any, ...]:
-    """Indices of the first and the last pixels along the negative ``axis``, of all but the first and all but the last."""
+    """Indices of the first and the last pixels along the negative ``axis``, of all but the first, all but the last."""
     rest = (slice(None),) * (-axis - 1)
     first, last, ahead, here = slice(0, 1), slice(-1, None), slice(1, None), slice(None, -1)
     return tuple((..., which, *rest) for which in (first, last, ahead, here))
@@ -158,7 +158,7 @@ def _difference(x: Array, axis: int, periodic: bool) -> Array:
 
 def _difference_adjoint(z: Array, axis: int, periodic: bool) -> Array:
     xp = arrays.namespace(z)
-    first, last, _, here = _ends(axis)
+    first, _, _, here = _ends(axis)
     if periodic:
         return xp.roll(z, 1, axis) - z
     before = z[here]  # the last difference is zero for every image, so its adjoint ignores that entry

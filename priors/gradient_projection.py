@@ -27,11 +27,12 @@ from priors.group_norm import GroupNorm, inner_differences
 from priors.layout import tile_rows
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.kernels import launch, parallel_pays
+from solvers.kernels import parallel_pays, run_jobs
 
 FIRST_CHECK = 8  # sweeps before the first look at the duality gap; a look costs about half a sweep
-CACHE_BYTES = 1 << 22  # what a thread can keep in the caches between sweeps
-MOST_MARGIN = 8  # sweeps that threads do on their own, of which margins cost 1 / 8 at most
+CACHE_BYTES = 1 << 23  # what a thread can keep in the caches between sweeps
+MARGIN = 1 / 16  # of the rows of a tile, on either side; what it costs to work alone for that many sweeps
+LEAST_ROWS = 32  # tiles with fewer rows would not have margins worth having
 UNBOUNDED = (-np.inf, np.inf)
 
 
@@ -49,21 +50,27 @@ class Tiles:
     own: int  # rows a tile owns
     margin: int  # rows of its neighbours on either side
 
+    @property
+    def count(self) -> int:
+        """Tiles an image."""
+        return -(-self.rows // self.own)
+
     @classmethod
     def fit(cls, v: np.ndarray, directions: int) -> Tiles:
         """Tiles that stay in the cache for several sweeps where rows are short enough, and enough for all threads."""
         images, channels, planes, rows, columns = v.shape
         row_bytes = channels * planes * (3 * directions + 1) * columns * v.itemsize
-        fits = CACHE_BYTES // row_bytes - 2 * MOST_MARGIN
+        fits = int(CACHE_BYTES / (1 + 2 * MARGIN)) // row_bytes
         share = -(-rows * images // arrays.threads()) if parallel_pays(v.size) else rows
-        own = min(share, rows, fits if fits >= 4 * MOST_MARGIN else rows)
+        own = min(share, rows, fits if fits >= LEAST_ROWS else rows)
         own = -(-rows // -(-rows // own))  # of equal size
-        if own == rows:
-            return cls(rows, rows, 0)
-        return cls(rows, own, max(1, min(MOST_MARGIN, own // 8)))
+        return cls(rows, own, max(1, int(MARGIN * own)) if own < rows else 0)
 
     def scatter(self, dual: np.ndarray) -> np.ndarray:
-        """``(image, channel, direction, depth, row, column)`` to ``(image, slot, tile, ...)``, margins filled."""
+        """``(image, channel, direction, depth, row, column)`` to ``(image, slot, tile, ...)``, margins filled.
+
+        Differences past the border are set to zero, as the kernels expect.
+        """
         n = dual.shape[2]
         starts = range(0, self.rows, self.own)
         stored = self.own + 2 * self.margin
@@ -75,12 +82,30 @@ class Tiles:
             for slot in (0, 2):
                 tile = duals[:, slot, t, ..., at : at + stop - first, :]
                 tile[...] = part
+                if n > 1 and stop == self.rows:
+                    tile[:, :, n - 2, :, -1, :] = 0
+        duals[..., n - 1, :, :, -1] = 0
+        if n == 3:
+            duals[..., 0, -1, :, :] = 0
         return duals
+
+    def portions(self, n: int) -> list[int]:
+        """Numbers of sweeps, ``n`` in all, after each of which margins are renewed."""
+        most = self.margin or n
+        return [min(most, n - done) for done in range(0, n, most)]
+
+    def renew(self, duals: np.ndarray) -> None:
+        """Copy the margins of all tiles from the tiles that own them."""
+        m, own = self.margin, self.own
+        if m:
+            duals[:, :, 1:, ..., :m, :] = duals[:, :, :-1, ..., own : own + m, :]
+            duals[:, :, :-1, ..., own + m :, :] = duals[:, :, 1:, ..., m : 2 * m, :]
 
     def gather(self, duals: np.ndarray) -> np.ndarray:
         """``(image, tile, ...)`` to ``(image, channel, direction, depth, row, column)``."""
         own = np.moveaxis(duals[..., self.margin : self.margin + self.own, :], 1, 4)
-        return np.ascontiguousarray(own.reshape((*own.shape[:4], -1, own.shape[-1]))[..., : self.rows, :])
+        whole = own.reshape((*own.shape[:4], self.count * self.own, own.shape[-1]))
+        return np.ascontiguousarray(whole[..., : self.rows, :])
 
 
 @dataclass(frozen=True)
@@ -106,49 +131,66 @@ class PackedProblem:
         previous, relative, done = np.full(images, -np.inf), np.zeros(images), 0
         while done < iterations and active.any():
             n = iterations - done if tol is None else min(iterations - done, max(FIRST_CHECK, done // 8))
-            self._sweep(n, tiles, image, v, duals, phase, momentum, active)
-            phase[active] += n
-            momentum[active] += n
+            self._sweep(n, tiles, v, duals, phase, momentum, active)
             done += n
+            gap, primal, rounding = self._certificate(tiles, image, v, duals, phase)
             if tol is not None:
-                gap, primal, rounding = self._certificate(image, v, duals, phase, tiles.own)
                 active &= gap > np.maximum(tol * primal, rounding)
                 momentum[primal - gap < previous - rounding] = 0
                 previous, relative = primal - gap, gap / np.maximum(primal, np.finfo(v.dtype).tiny)
         last = tiles.gather(duals[np.arange(images), phase % 3])
         return image, last, float(np.max(relative, where=active, initial=0.0))
 
-    def _sweep(self, n: int, tiles: Tiles, image: np.ndarray, v: np.ndarray, duals: np.ndarray, *progress: np.ndarray) -> None:
+    def _sweep(
+        self, n: int, tiles: Tiles, v: np.ndarray, duals: np.ndarray, phase: Any, momentum: Any, active: Any
+    ) -> None:
         from priors import kernels
 
         norm = squared_norm(self.scales, v.shape[5 - len(self.scales) :])
-        weights = np.array([self.strength * scale for scale in self.scales], v.dtype)
         ascent = np.array([scale / (self.strength * norm) for scale in self.scales], v.dtype)
-        lower, upper = map(v.dtype.type, self.bounds)
-        launch(
-            kernels.sweeps, kernels.sweeps_parallel, v.size, n, tile_rows(v, len(weights) + 1), tiles.own, image, v,
-            duals, *progress, weights, ascent, lower, upper, self.isotropic,
+        for count in tiles.portions(n):
+            run_jobs(
+                kernels.sweep_tile, kernels.sweep_tiles, v.size, len(v) * tiles.count, count,
+                tile_rows(v, len(ascent) + 1), tiles.own, v, duals, phase, momentum, active, self._weights(v), ascent,
+                *self._limits(v), self.isotropic,
+            )  # fmt: skip
+            phase[active] += count
+            momentum[active] += count
+            tiles.renew(duals)
+
+    def _certificate(self, tiles: Tiles, image: np.ndarray, v: np.ndarray, duals: np.ndarray, phase: Any) -> Any:
+        """Write the images; return duality gap, primal objective and the rounding of the gap, for each."""
+        from priors import kernels
+
+        weights = self._weights(v)
+        out = np.empty((len(v), *v.shape[2:4], 4))
+        run_jobs(
+            kernels.certify_tile, kernels.certify_tiles, v.size, len(v) * tiles.count,
+            tile_rows(v, len(weights) + 1), tiles.own, image, v, duals, phase, weights, *self._limits(v),
+            self.isotropic, out,
         )  # fmt: skip
+        total, gap, fit, size = out.sum(axis=(1, 2)).T
+        return gap, total + fit, 4 * np.finfo(v.dtype).eps * float(weights.sum()) * size
 
-    def _certificate(
-        self, x: np.ndarray, v: np.ndarray, duals: np.ndarray, phase: np.ndarray, own: int
-    ) -> tuple[Any, Any, Any]:
-        """Duality gap, primal objective and what rounding may contribute to the gap, for each image."""
-        weights = [self.strength * scale for scale in self.scales]
-        total, gap, fit, size = packed_sums(x, weights, self.isotropic, v, duals, phase, own).T
-        return gap, total + fit, 4 * np.finfo(v.dtype).eps * sum(weights) * size
+    def _weights(self, v: np.ndarray) -> np.ndarray:
+        return np.array([self.strength * scale for scale in self.scales], v.dtype)
+
+    def _limits(self, v: np.ndarray) -> tuple[Any, Any]:
+        return v.dtype.type(self.bounds[0]), v.dtype.type(self.bounds[1])
 
 
-def packed_sums(x: np.ndarray, weights: Sequence[float], isotropic: bool, *dual: Any) -> np.ndarray:
-    """Total variation of each packed image; given (v, duals, phase, own) also gap, data term and size: (images, 4)."""
+def packed_value(x: np.ndarray, scales: Sequence[float], isotropic: bool) -> float:
+    """Total variation of all packed images."""
     from priors import kernels
 
-    if not dual:
-        dual = (x, np.empty((len(x), 1, 1, 0, 0, 0, 0, 0), x.dtype), np.zeros(len(x), np.int64), x.shape[3])
-    rows = x.shape[2] * x.shape[3]
-    out = np.zeros((len(x) * rows, 4))
-    launch(kernels.sums, kernels.sums_parallel, x.size, x, *dual, np.array(weights, x.dtype), isotropic, out)
-    return out.reshape(len(x), rows, 4).sum(axis=1)
+    tiles = Tiles.fit(x, len(scales))
+    none, no_duals = x[:0], np.empty((len(x), 1, tiles.count, 0, 0, 0, tiles.own, 0), x.dtype)
+    factors, free, out = np.array(scales, x.dtype), x.dtype.type(np.inf), np.empty((len(x), *x.shape[2:4], 4))
+    run_jobs(
+        kernels.certify_tile, kernels.certify_tiles, x.size, len(x) * tiles.count, tile_rows(x, len(factors) + 1),
+        tiles.own, none, x, no_duals, np.zeros(len(x), np.int64), factors, -free, free, isotropic, out,
+    )  # fmt: skip
+    return float(out[..., 0].sum())
 
 
 def exact_lines(
@@ -159,7 +201,7 @@ def exact_lines(
 
     rows, n = v.reshape(-1, v.shape[-1]), v.shape[-1]
     x = np.empty_like(rows)
-    launch(kernels.lines, kernels.lines_parallel, rows.size, rows, x, strength)
+    run_jobs(kernels.line, kernels.lines, rows.size, len(rows), rows, x, strength)
     dual = np.cumsum((x - rows) / strength, axis=-1, dtype=np.float64).astype(v.dtype).clip(-1, 1)
     dual[:, n - 1] = 0
     x = x if bounds == UNBOUNDED else x.clip(*bounds)  # exact along a line, where clipping keeps the order of pixels

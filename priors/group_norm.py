@@ -12,7 +12,7 @@ from priors.differences import Gradient
 from priors.layout import Layout, tile_rows
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.kernels import launch
+from solvers.kernels import run_jobs
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,10 @@ class GroupNorm(Prior):
         number = px.dtype.type
         least = float(np.finfo(px.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
         scales = np.array(self.gradient.scales, px.dtype)
-        launch(
-            kernels.split, kernels.split_parallel, pz.size, tile_rows(px, len(scales)), px, pz, pu, z_new, u_new, b, scales,
-            number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
+        tile = tile_rows(px, len(scales))
+        run_jobs(
+            kernels.split_tile, kernels.split_tiles, pz.size, len(px) * -(-px.shape[3] // tile), tile, px, pz, pu,
+            z_new, u_new, b, scales, number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
         )  # fmt: skip
         primal_sq, dual_sq = sums.sum(axis=(0, 1, 2))
         z_new, u_new = (layout.unpack(a, z.shape, directions=True) for a in (z_new, u_new))
@@ -154,5 +155,5 @@ def inner_differences(spatial: tuple[int, ...]) -> np.ndarray:
     """False for the differences that lead past the border, ``(len(spatial), *spatial)``."""
     inner = np.ones((len(spatial), *spatial), bool)
     for axis in range(len(spatial)):
-        inner[(axis, *(slice(None),) * axis, -1)] = False
+        np.moveaxis(inner[axis], axis, 0)[-1] = False
     return inner

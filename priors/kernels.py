@@ -35,7 +35,7 @@ _parallel = njit(fastmath=_MATH, error_model="numpy", parallel=True, cache=True)
 @_inline
 def _extrapolate(r, p, s, y, old, beta, c, z, row):
     """Write ``r`` of a row of plane z to scratch row (p, s), after a zero."""
-    for k in range(y.shape[1]):
+    for k in range(r.shape[2] if y.size else 0):
         r[p, c, k, s, 0] = 0
         for j in range(y.shape[4]):
             r[p, c, k, s, j + 1] = y[c, k, z, row, j] + beta * (y[c, k, z, row, j] - old[c, k, z, row, j])
@@ -62,7 +62,7 @@ def _image_row(x, r, v, weights, lower, upper, p, s, c, z, i):
 
 @_inline
 def _image_plane(x, r, v, y, old, beta, weights, lower, upper, p, z, first, stop, start):
-    """Rows ``first`` to ``stop`` (inclusive) of plane ``z`` at scratch rows 1, 2, ...; ``y`` begins at row ``start``."""
+    """Rows ``first`` to ``stop`` (inclusive) of plane z at scratch rows 1, 2, ...; ``y`` begins at row ``start``."""
     rows = v.shape[2]
     for c in range(v.shape[0]):
         if first == 0:
@@ -120,181 +120,122 @@ def _sweep_strip(x, r, squares, v, y, old, new, beta, weights, ascent, lower, up
 
 
 @_leaf
-def _sweep_tile(n, strip, own, v, duals, at, age, t, weights, ascent, lower, upper, isotropic):
-    """``n`` sweeps of tile ``t``, which owns ``own`` rows; each leaves one more row of its margins behind."""
-    channels, planes, rows, columns = v.shape
-    directions = weights.size
-    margin = (duals.shape[5] - own) // 2
-    start = t * own - margin
+def sweep_tile(job, n, strip, own, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
+    """``n`` sweeps of a tile, which owns ``own`` rows, if its image is active; each leaves a row of its margins behind.
+
+    The tiles of image b are jobs ``b * tiles`` and following. Its dual variable is in slot ``phase[b] % 3``, the one
+    before it in ``(phase[b] + 2) % 3``; ``momentum[b]`` counts its sweeps since the last restart. The caller advances
+    both by ``n`` when all tiles are done.
+    """
+    tiles, directions = duals.shape[2], weights.size
+    channels, planes, rows, columns = v.shape[1:]
+    b, t = job // tiles, job % tiles
+    if not active[b]:
+        return
+    margin = (duals.shape[6] - own) // 2
     x = np.zeros((min(planes, 2), channels, strip + 2, columns + 1), v.dtype)
     r = np.zeros((2 if directions == 3 else 1, channels, directions, strip + 2, columns + 1), v.dtype)
     squares = np.empty((1 if isotropic else directions, columns), v.dtype)
     for k in range(n):
-        beta = v.dtype.type((age + k) / (age + k + 5))
-        y, old, new = duals[(at + k) % 3, t], duals[(at + k + 2) % 3, t], duals[(at + k + 1) % 3, t]
+        at, age = phase[b] + k, momentum[b] + k
+        beta = v.dtype.type(age / (age + 5))
+        y, old, new = duals[b, at % 3, t], duals[b, (at + 2) % 3, t], duals[b, (at + 1) % 3, t]
         reach = max(margin - 1 - k, 0)
         top, end = max(t * own - reach, 0), min((t + 1) * own + reach, rows)
         for first in range(top, end, strip):
-            stop = min(first + strip, end)
-            _sweep_strip(x, r, squares, v, y, old, new, beta, weights, ascent, lower, upper, first, stop, start)
-
-
-@_leaf
-def _renew_margins(y, t, own, rows):
-    """Copy the rows of tile ``t`` that other tiles own from them."""
-    tiles, channels, directions, planes, stored, columns = y.shape
-    margin = (stored - own) // 2
-    for row in range(stored):
-        i = t * own - margin + row
-        if 0 <= i < rows and i // own != t:
-            source, other = i // own, i % own + margin
-            for c in range(channels):
-                for k in range(directions):
-                    for z in range(planes):
-                        for j in range(columns):
-                            y[t, c, k, z, row, j] = y[source, c, k, z, other, j]
-
-
-@_leaf
-def _write_image(image, v, duals, t, own, weights, lower, upper):
-    """Write the rows of the image that tile ``t`` owns."""
-    channels, planes, rows, columns = v.shape
-    start = t * own - (duals.shape[4] - own) // 2
-    x = np.empty((2, channels, 3, columns + 1), v.dtype)
-    r = np.zeros((2, channels, weights.size, 3, columns + 1), v.dtype)
-    zero = v.dtype.type(0)
-    y = duals[t]
-    for i in range(t * own, min((t + 1) * own, rows)):
-        for z in range(planes):
-            if z == 0:
-                r[:] = 0
-            _image_plane(x, r, v, y, y, zero, weights, lower, upper, z % 2, z, i, i, start)
-            for c in range(channels):
-                for j in range(columns):
-                    image[c, z, i, j] = x[z % 2, c, 1, j]
-
-
-@_leaf
-def sweeps(n, strip, own, image, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
-    """Do ``n`` sweeps over the active images and write the images they lead to.
-
-    The dual variable of image b is in slot ``phase[b] % 3``, the one before it in ``(phase[b] + 2) % 3``;
-    ``momentum[b]`` counts its sweeps since the last restart. The caller advances both by ``n``.
-    """
-    tiles, rows = duals.shape[2], v.shape[3]
-    most = n if tiles == 1 else (duals.shape[6] - own) // 2
-    for done in range(0, n, most):
-        count = min(most, n - done)
-        for job in range(len(v) * tiles):
-            b, t = job // tiles, job % tiles
-            if active[b]:
-                at, age = phase[b] + done, momentum[b] + done
-                _sweep_tile(
-                    count, strip, own, v[b], duals[b], at, age, t, weights, ascent, lower, upper, isotropic
-                )  # fmt: skip
-        for job in range(len(v) * tiles):
-            b, t = job // tiles, job % tiles
-            if active[b]:
-                _renew_margins(duals[b, (phase[b] + done + count) % 3], t, own, rows)
-                _renew_margins(duals[b, (phase[b] + done + count + 2) % 3], t, own, rows)
-    for job in range(len(v) * tiles):
-        b, t = job // tiles, job % tiles
-        if active[b]:
-            _write_image(image[b], v[b], duals[b, (phase[b] + n) % 3], t, own, weights, lower, upper)
+            _sweep_strip(
+                x, r, squares, v[b], y, old, new, beta, weights, ascent, lower, upper,
+                first, min(first + strip, end), t * own - margin,
+            )  # fmt: skip
 
 
 @_parallel
-def sweeps_parallel(n, strip, own, image, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
-    """:func:`sweeps`, tiles in parallel."""
-    tiles, rows = duals.shape[2], v.shape[3]
-    most = n if tiles == 1 else (duals.shape[6] - own) // 2
-    for done in range(0, n, most):
-        count = min(most, n - done)
-        for job in prange(len(v) * tiles):
-            b, t = np.int64(job) // tiles, np.int64(job) % tiles
-            if active[b]:
-                at, age = phase[b] + done, momentum[b] + done
-                _sweep_tile(
-                    count, strip, own, v[b], duals[b], at, age, t, weights, ascent, lower, upper, isotropic
-                )  # fmt: skip
-        for job in prange(len(v) * tiles):
-            b, t = np.int64(job) // tiles, np.int64(job) % tiles
-            if active[b]:
-                _renew_margins(duals[b, (phase[b] + done + count) % 3], t, own, rows)
-                _renew_margins(duals[b, (phase[b] + done + count + 2) % 3], t, own, rows)
-    for job in prange(len(v) * tiles):
-        b, t = np.int64(job) // tiles, np.int64(job) % tiles
-        if active[b]:
-            _write_image(image[b], v[b], duals[b, (phase[b] + n) % 3], t, own, weights, lower, upper)
+def sweep_tiles(jobs, n, strip, own, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
+    """:func:`sweep_tile` for all jobs, in parallel."""
+    for job in prange(jobs):
+        sweep_tile(
+            np.int64(job), n, strip, own, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Total variation and duality gap of an image.
+# Image of a dual variable, its total variation and its duality gap.
 
 
 @_inline
-def _row_sums(x, v, y, row, weights, isotropic, z, i, out):
-    """Sums over row (z, i): total variation, duality gap, |x - v|^2 / 2 and |x|; only the first where ``y`` is empty.
-
-    The dual variable of the row is in a ``row`` of its tile ``y``.
-    """
-    channels, planes, rows, columns = x.shape
-    n = weights.size
-    groups = 1 if isotropic else n
-    squares = np.zeros((groups, columns), x.dtype)
-    inner = np.zeros(columns, x.dtype)
-    zero = x.dtype.type(0)
-    for c in range(channels):
-        for k in range(n):
-            g = min(k, groups - 1)
-            i1 = min(i + 1, rows - 1) if k == n - 2 else i
-            z1 = min(z + 1, planes - 1) if k == n - 3 else z
-            shift = 1 if k == n - 1 else 0
-            for j in range(columns - shift):
-                d = weights[k] * (x[c, z1, i1, j + shift] - x[c, z, i, j])
-                squares[g, j] += d * d
-            if y.size:
-                for j in range(columns - shift):
-                    inner[j] += weights[k] * (x[c, z1, i1, j + shift] - x[c, z, i, j]) * y[c, k, z, row, j]
-    total, gap, fit, size = zero, zero, zero, zero
+def _row_sums(x, v, y, squares, inner, weights, p, s, z, i, row, out):
+    """Sums over row (z, i), at scratch row (p, s): total variation, duality gap, |x - v|^2 / 2 and |x|."""
+    channels, planes, rows, columns = v.shape
+    n, groups = weights.size, squares.shape[0]
+    for j in range(columns):
+        inner[j] = 0
     for g in range(groups):
         for j in range(columns):
-            squares[g, j] = math.sqrt(squares[g, j])
-            total += squares[g, j]
-    out[0] = total
-    if y.size:
-        for g in range(1, groups):
+            squares[g, j] = 0
+    for c in range(channels):
+        for k in range(n):
+            p1 = 1 - p if k == n - 3 and z + 1 < planes else p
+            s1 = s + 1 if k == n - 2 and i + 1 < rows else s
+            shift = 1 if k == n - 1 else 0
+            g = min(k, groups - 1)
             for j in range(columns):
-                squares[0, j] += squares[g, j]
+                d = weights[k] * (x[p1, c, s1, j + shift] - x[p, c, s, j])
+                squares[g, j] += d * d
+                if y.size:
+                    inner[j] += d * y[c, k, z, row, j]
+    total = gap = fit = size = v.dtype.type(0)
+    for g in range(groups):
         for j in range(columns):
-            gap += squares[0, j] - inner[j]
-        for c in range(channels):
-            for j in range(columns):
-                fit += (x[c, z, i, j] - v[c, z, i, j]) ** 2
-                size += abs(x[c, z, i, j])
-        out[1], out[2], out[3] = gap, fit / 2, size
-
-
-@_inline
-def _sums(job, x, v, duals, phase, own, weights, isotropic, out):
-    planes, rows = x.shape[2], x.shape[3]
-    b, z, i = job // (planes * rows), job // rows % planes, job % rows
-    y = duals[b, phase[b] % duals.shape[1], i // own]
-    _row_sums(x[b], v[b], y, i % own + (y.shape[3] - own) // 2, weights, isotropic, z, i, out[job])
+            modulus = math.sqrt(squares[g, j])
+            total += modulus
+            inner[j] -= modulus
+    for j in range(columns):
+        gap -= inner[j]
+    for c in range(channels):
+        for j in range(columns):
+            fit += (x[p, c, s, j] - v[c, z, i, j]) ** 2
+            size += abs(x[p, c, s, j])
+    out[0], out[1], out[2], out[3] = total, gap, fit / 2, size
 
 
 @_leaf
-def sums(x, v, duals, phase, own, weights, isotropic, out):
-    """Write the sums of each row, ``(rows of all images, 4)``; see :func:`_row_sums`."""
-    for job in range(len(out)):
-        _sums(job, x, v, duals, phase, own, weights, isotropic, out)
+def certify_tile(job, strip, own, image, v, duals, phase, weights, lower, upper, isotropic, out):
+    """Write the image rows that a tile owns, and the sums of each (see :func:`_row_sums`) to (image, depth, row, 4).
+
+    Without dual variables (of size 0) the image is ``v``, and ``image`` may have size 0 as well.
+    """
+    tiles, directions = duals.shape[2], weights.size
+    channels, planes, rows, columns = v.shape[1:]
+    b, t = job // tiles, job % tiles
+    y = duals[b, phase[b] % duals.shape[1], t]
+    start = t * own - (duals.shape[6] - own) // 2
+    zero = v.dtype.type(0)
+    x = np.zeros((min(planes, 2), channels, strip + 2, columns + 1), v.dtype)
+    r = np.zeros((2 if directions == 3 else 1, channels, directions, strip + 2, columns + 1), v.dtype)
+    squares, inner = np.empty((1 if isotropic else directions, columns), v.dtype), np.empty(columns, v.dtype)
+    end = min((t + 1) * own, rows)
+    for first in range(t * own, end, strip):
+        stop = min(first + strip, end)
+        if len(r) > 1:
+            r[1] = 0
+        for z in range(-1, planes):
+            p = z % 2
+            if z + 1 < planes:
+                _image_plane(x, r, v[b], y, y, zero, weights, lower, upper, 1 - p, z + 1, first, stop, start)
+            if z >= 0:
+                for i in range(first, stop):
+                    s = i - first + 1
+                    for c in range(channels if image.size else 0):
+                        for j in range(columns):
+                            image[b, c, z, i, j] = x[p, c, s, j]
+                    _row_sums(x, v[b], y, squares, inner, weights, p, s, z, i, i - start, out[b, z, i])
 
 
 @_parallel
-def sums_parallel(x, v, duals, phase, own, weights, isotropic, out):
-    """:func:`sums`, rows in parallel."""
-    for job in prange(len(out)):
-        _sums(np.int64(job), x, v, duals, phase, own, weights, isotropic, out)
+def certify_tiles(jobs, strip, own, image, v, duals, phase, weights, lower, upper, isotropic, out):
+    """:func:`certify_tile` for all jobs, in parallel."""
+    for job in prange(jobs):
+        certify_tile(np.int64(job), strip, own, image, v, duals, phase, weights, lower, upper, isotropic, out)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -349,18 +290,14 @@ def _line(v, x, strength, knots, slopes, offsets, low, high):
 
 
 @_leaf
-def lines(v, x, strength):
-    """Proximal map of ``strength`` times total variation of each row of ``v``, (lines, n), to ``x``."""
-    n = v.shape[1]
-    work = np.empty((5, 2 * n))
-    for t in range(v.shape[0]):
-        _line(v[t], x[t], strength, work[0], work[1], work[2], work[3], work[4])
+def line(job, v, x, strength):
+    """Proximal map of ``strength`` times total variation of row ``job`` of ``v``, (lines, n), to ``x``."""
+    work = np.empty((5, 2 * v.shape[1]))
+    _line(v[job], x[job], strength, work[0], work[1], work[2], work[3], work[4])
 
 
 @_parallel
-def lines_parallel(v, x, strength):
-    """:func:`lines`, in parallel."""
-    n = v.shape[1]
-    for t in prange(v.shape[0]):
-        work = np.empty((5, 2 * n))
-        _line(v[t], x[t], strength, work[0], work[1], work[2], work[3], work[4])
+def lines(jobs, v, x, strength):
+    """:func:`line` for all rows, in parallel."""
+    for job in prange(jobs):
+        line(np.int64(job), v, x, strength)

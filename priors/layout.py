@@ -13,7 +13,7 @@ import numpy as np
 
 from solvers.arrays import threads
 
-TILE_BYTES = 1 << 18  # scratch memory of a tile: well inside the second-level cache
+TILE_BYTES = 1 << 17  # scratch memory of a tile: well inside the second-level cache
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Layout:
         if np.iscomplexobj(x):
             x, channels = np.stack((x.real, x.imag), axis=-core - 1), 2 * channels
         shape = (math.prod(batch), channels, *self._inner(x.shape, directions))
-        return np.require(x, requirements="CAW").reshape(shape)
+        return np.require(x, requirements=("C", "A", "W")).reshape(shape)
 
     def unpack(self, packed: np.ndarray, shape: tuple[int, ...], *, directions: bool = False) -> np.ndarray:
         """Undo :meth:`pack` for an array of ``shape``; twice as many channels as it has make it complex."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from priors.base import Prior
 from solvers import arrays
@@ -32,6 +32,12 @@ class Tikhonov(Prior):
 
     operator: Any = None
 
+    is_quadratic: ClassVar[bool] = True
+
+    def gradient(self, x: Array) -> Array:
+        """``K^H K x``."""
+        return x if self.operator is None else self.operator.adjoint(self.operator(x))
+
     def _value(self, x: Array) -> Any:
         z = x if self.operator is None else self.operator(x)
         return 0.5 * arrays.dot(z, z)
@@ -57,3 +63,27 @@ class Tikhonov(Prior):
 
     def terms(self) -> tuple[Term, ...]:
         return (Term(Tikhonov(), self.operator),)
+
+
+@dataclass(frozen=True)
+class Zero(Prior):
+    """``g(x) = 0``: no prior, plain least squares or maximum likelihood."""
+
+    is_constraint: ClassVar[bool] = True
+    is_quadratic: ClassVar[bool] = True
+
+    def gradient(self, x: Array) -> Array:
+        """Zero."""
+        return 0.0 * x
+
+    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
+        """Projection onto the box."""
+        from priors.constraints import Box
+
+        return Box(lower, upper).prox(v, step)
+
+    def _value(self, x: Array) -> Any:
+        return arrays.dot(x, x) * 0.0
+
+    def _prox(self, v: Array, step: Any) -> Array:
+        return v

@@ -119,8 +119,15 @@ def _adjoint_row(b, w, p, s, scales, z, i):
 
 
 @_leaf
-def _tile(x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, first, stop, sums):
-    channels, n, planes, rows, columns = zs.shape
+def split_tile(job, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
+    """Update a tile of ``tile`` rows; write ``|K x - z_new|^2`` and ``|z_new - z|^2`` of each row to ``sums``.
+
+    The tiles of image 0 are the first jobs, those of image 1 follow.
+    """
+    channels, n, planes, rows, columns = zs.shape[1:]
+    tiles = (rows + tile - 1) // tile
+    image, first = job // tiles, job % tiles * tile
+    stop = min(first + tile, rows)
     w = np.empty((2 if n == 3 else 1, channels, n, stop - first + 1, columns + 1), x.dtype)
     q, d = np.empty((channels, n, columns), x.dtype), np.empty((channels, n, columns), x.dtype)
     factor = np.ones(((1 if isotropic else n) + 1, columns), x.dtype)
@@ -130,34 +137,16 @@ def _tile(x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, first, sto
         z = depth % planes
         for above in range(first - 1, stop):
             i, s = above % rows, above - first + 1
-            _differences(d, ring, x, scales, z, i)
-            _shrink_row(q, factor, d, zs, us, step, relax, z, i)
+            _differences(d, ring, x[image], scales, z, i)
+            _shrink_row(q, factor, d, zs[image], us[image], step, relax, z, i)
             _difference_row(w, p, s, q, factor, z, i, planes, rows)
             if depth >= 0 and s > 0:
-                _write_row(z_new, u_new, w, p, s, q, d, zs, z, i, sums[z, i])
-                _adjoint_row(b, w, p, s, scales, z, i)
-
-
-@_inline
-def _update(t, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
-    rows = x.shape[3]
-    blocks = (rows + tile - 1) // tile
-    k, first = t // blocks, (t % blocks) * tile
-    _tile(
-        x[k], zs[k], us[k], z_new[k], u_new[k], b[k], scales, step, relax, isotropic,
-        first, min(first + tile, rows), sums[k],
-    )  # fmt: skip
-
-
-@_leaf
-def split(tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
-    """Fused update of all images; writes ``|K x - z_new|^2`` and ``|z_new - z|^2`` of each row to ``sums``."""
-    for t in range(x.shape[0] * ((x.shape[3] + tile - 1) // tile)):
-        _update(t, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums)
+                _write_row(z_new[image], u_new[image], w, p, s, q, d, zs[image], z, i, sums[image, z, i])
+                _adjoint_row(b[image], w, p, s, scales, z, i)
 
 
 @_parallel
-def split_parallel(tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
-    """:func:`split`, tiles in parallel."""
-    for t in prange(x.shape[0] * ((x.shape[3] + tile - 1) // tile)):
-        _update(np.int64(t), tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums)
+def split_tiles(jobs, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
+    """:func:`split_tile` for all jobs, in parallel."""
+    for job in prange(jobs):
+        split_tile(np.int64(job), tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums)

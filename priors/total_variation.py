@@ -10,7 +10,7 @@ import numpy as np
 
 from priors.base import Prior, step_size
 from priors.differences import Gradient
-from priors.gradient_projection import UNBOUNDED, PackedProblem, exact_lines, packed_sums, solve_generic
+from priors.gradient_projection import UNBOUNDED, PackedProblem, exact_lines, packed_value, solve_generic
 from priors.group_norm import GroupNorm
 from priors.layout import Layout
 from solvers import arrays
@@ -122,7 +122,7 @@ class TotalVariation(Prior):
         if arrays.is_torch(x):
             return self._groups.norms(self._groups.gradient(x)).sum()
         packed = Layout(self.ndim, self.channel_axis).pack(x)
-        return float(packed_sums(packed, self._groups.gradient.scales, self.isotropic)[:, 0].sum())
+        return packed_value(packed, self._groups.gradient.scales, self.isotropic)
 
     def _prox(self, v: Array, step: Any) -> Array:
         return self._converged(v, step, UNBOUNDED)
@@ -180,7 +180,7 @@ class TotalVariation(Prior):
             return arrays.zeros(shape, v)
         if tuple(dual.shape) != shape:
             raise ShapeError(
-                f"dual has shape {tuple(dual.shape)}; v of shape {tuple(v.shape)} has a dual variable of shape {shape}. "
+                f"dual has shape {tuple(dual.shape)}; v of shape {tuple(v.shape)} has dual variables of shape {shape}. "
                 "Pass the one that prox_from returned, or None."
             )
         if dual.dtype != v.dtype:

@@ -146,7 +146,7 @@ def reconstruct(
     image = _in_frame(image, operator, options["channel_axis"])
     image = abs(image) if magnitude else image
     files.write(output_path, image, like=measurement, value_range=value_range, clip=clip)
-    code = DOUBTFUL if _doubtful(info) else DONE
+    code = DOUBTFUL if not info.trusted else DONE
     if report_path is not None:
         _write_report(report_path, input_path, output_path, spec, info, code)
     for text in info.warnings:
@@ -231,12 +231,6 @@ def _in_frame(image: Any, operator: Any, channel_axis: int | None) -> Any:
 
     bands = np.moveaxis(image, channel_axis, 0)
     return np.moveaxis(bands[(..., *interior)], 0, channel_axis)
-
-
-def _doubtful(info: Any) -> bool:
-    from recon.reconstruct import CONTRADICTED
-
-    return not info.status.ok or (info.plan.sigma_known and info.residual > CONTRADICTED)
 
 
 def _write_report(path: str, source: str, output: str, spec: str, info: Any, code: int) -> None:

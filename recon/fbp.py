@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ def _require_plain(y: Array) -> None:
 
 def _covering(y: np.ndarray, operator: ParallelBeam) -> tuple[np.ndarray, ParallelBeam]:
     """Extend views by zeros until the detector sees the corners of the image, which the filtered views reach."""
-    radius = 0.5 * np.hypot(*operator.in_shape) * operator.spacing / operator.detector_spacing
+    radius = 0.5 * math.hypot(*operator.in_shape) * operator.spacing / operator.detector_spacing
     left = max(0, int(np.ceil(radius - operator.center)))
     right = max(0, int(np.ceil(radius - (operator.detectors - 1 - operator.center))))
     if not left + right:

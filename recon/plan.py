@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from recon.noise import Gaussian, Poisson, estimate_sigma
+from recon.operators.base import Operator
 from recon.operators.wrappers import as_operator
 from recon.selection import natural_criterion
 from recon.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
@@ -130,7 +131,7 @@ def prepare(
     """Check every argument of a reconstruction and decide what is left to decide."""
     decisions: dict[str, Decision] = {}
     y = _measurement(y)
-    operator = as_operator(operator, y=y, x0=x0)
+    operator = _checked_operator(operator, y, x0)
     y = _channels_first(y, channel_axis, operator)
     y = operator._admit(y, "y", operator.out_shape) if operator.kind != "complex" else _complex_measurement(y, operator)
     if x0 is not None:
@@ -150,6 +151,17 @@ def prepare(
         y, operator, x0,
         Plan(operator, model, known, whole_prior, build, number, criterion, limit, goal, channel_axis, decisions),
     )  # fmt: skip
+
+
+def _checked_operator(operator: Any, y: Array, x0: Any) -> Any:
+    """An operator of the library as it is; a user's own one after a test of its adjoint (two applications)."""
+    if isinstance(operator, Operator):
+        return operator
+    from recon.check import probe_operator
+
+    operator = as_operator(operator, y=y, x0=x0)
+    probe_operator(operator, rng=np.random.default_rng(0))
+    return operator
 
 
 def _measurement(y: Any) -> Array:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from recon._rotation_axis import mirror_center, moment_center, opposite_views, sharpest_center
 from recon.validation import as_inexact, positive_float, require_finite
 from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, ShapeError
 
-_CELLS = 64
-"""A detector is binned down to this many cells or a little more: there noise hurts the search for the axis least."""
+_FEWEST_CELLS = 8  # of a detector that can show where an object is
 
 
 def flat_dark(projections: Any, flats: Any, darks: Any) -> np.ndarray:
@@ -103,8 +102,7 @@ def find_center(sinogram: Any, angles: Any) -> float:
     A scan of a full turn shows each view again, mirrored about the axis, half a turn later: the axis is where they
     correlate best. A scan of half a turn is reconstructed for trial positions. A wrong one draws streaks of both signs
     around every edge, so that the sum of ``|x|`` is least at the right one. The search starts from where the first
-    moments of the views and the pairs half a turn apart put the axis. Views that cut off the object, by a tenth of
-    their peak or more, cost a cell or two of accuracy.
+    moments of the views and the pairs half a turn apart put the axis.
 
     Parameters
     ----------
@@ -116,7 +114,8 @@ def find_center(sinogram: Any, angles: Any) -> float:
     Returns
     -------
     float
-        To be passed as ``ParallelBeam(..., center=...)``. The error is about a tenth of a cell in good data.
+        To be passed as ``ParallelBeam(..., center=...)``. For detectors of some hundred cells the error is under 0.1
+        cell in good data, 0.1 on average at a noise of 5 % of the peak, and 0.2 where views cut off the object.
 
     Raises
     ------
@@ -136,12 +135,12 @@ def find_center(sinogram: Any, angles: Any) -> float:
     True
     """
     y, angles = _scan(sinogram, angles)
-    first, second = _opposite(angles)
-    paired = _mirror_center(y, first, second) if len(first) else None
-    if paired is not None and 2 * len(first) >= len(angles):
+    first, second = opposite_views(angles)
+    paired = mirror_center(y, first, second) if len(first) else None
+    if paired is not None and np.ptp(angles) > 1.5 * np.pi and 2 * len(first) >= len(angles):
         return paired
-    starts = [_moment_center(y, angles)] + ([paired] if paired is not None else [])
-    return _sharpest(y, angles, [c for c in starts if 0 <= c < y.shape[-1]] or [0.5 * (y.shape[-1] - 1)])
+    starts = [moment_center(y, angles)] + ([paired] if paired is not None else [])
+    return sharpest_center(y, angles, [c for c in starts if 0 <= c < y.shape[-1]] or [0.5 * (y.shape[-1] - 1)])
 
 
 def _array(name: str, values: Any) -> np.ndarray:
@@ -179,7 +178,7 @@ def _bridge(transmission: np.ndarray, dead: np.ndarray) -> None:
             line = view[tuple(row)]
             line[gone] = np.interp(cells[gone], cells[~gone], line[~gone])
     warnings.warn(
-        f"{int(dead.sum())} dead cells, whose flats are not above their darks, were interpolated from their neighbours.",
+        f"{int(dead.sum())} dead cells, whose flats are not above their darks, were interpolated from neighbours.",
         stacklevel=3,
     )
 
@@ -198,92 +197,11 @@ def _scan(sinogram: Any, angles: Any) -> tuple[np.ndarray, np.ndarray]:
             f"angles span {covered:.2f} radians; expected half a turn (3.14) or more. "
             "Pass radians, not degrees, or take the center from the calibration of the scanner."
         )
+    if y.shape[-1] < _FEWEST_CELLS:
+        raise ShapeError(
+            f"sinogram has {y.shape[-1]} detectors; expected at least {_FEWEST_CELLS}. "
+            "Pass (..., angles, detectors), with the detectors last."
+        )
     if np.ptp(y) == 0:
         raise ArgumentError("sinogram is constant; expected an object. Pass line integrals of one.")
     return y.reshape(-1, *y.shape[-2:]), angles
-
-
-def _opposite(angles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs of views half a turn apart, up to one and a half of the usual gap between angles."""
-    direction = np.sort(angles % np.pi)
-    gaps = np.diff(direction, append=direction[0] + np.pi)
-    distance = np.abs(np.angle(-np.exp(1j * (angles[:, None] - angles))))
-    second = distance.argmin(axis=1)
-    close = distance[np.arange(angles.size), second] <= 1.5 * np.median(gaps[gaps > 1e-9]) + 1e-9
-    return np.flatnonzero(close), second[close]
-
-
-def _mirror_center(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    """Half the lag at which views correlate best with the mirror images of their opposites."""
-    detectors = y.shape[-1]
-    padded = 2 * detectors
-    spectrum = np.fft.rfft(y[:, first], padded) * np.fft.rfft(y[:, second], padded)
-    correlation = np.fft.irfft(spectrum.sum(axis=(0, 1)), padded)[: 2 * detectors - 1]
-    lag = int(correlation[1:-1].argmax()) + 1
-    before, here, after = correlation[lag - 1 : lag + 2]
-    curvature = before - 2 * here + after
-    return 0.5 * (lag + (0.5 * (before - after) / curvature if curvature else 0.0))
-
-
-def _moment_center(y: np.ndarray, angles: np.ndarray) -> float:
-    """The centre of mass of a view moves on ``center + a cos + b sin``; exact where the views hold the whole object."""
-    middle = 0.5 * (y.shape[-1] - 1)
-    views = y.sum(axis=0, dtype=np.float64)
-    mass = views.sum(axis=1).mean()
-    columns = np.stack([np.full(angles.size, mass), np.cos(angles), np.sin(angles)], axis=1)
-    moments = views @ (np.arange(y.shape[-1]) - middle)
-    return float(np.linalg.lstsq(columns, moments, rcond=None)[0][0]) + middle
-
-
-def _sharpest(y: np.ndarray, angles: np.ndarray, starts: list[float]) -> float:
-    """The centre of least Q_IA around the starts."""
-    bins = 2 ** max(0, int(np.log2(y.shape[-1] / _CELLS)))
-    reach = 0.05 * y.shape[-1] + 2 * bins
-    trials = np.arange(min(starts) - reach, max(starts) + reach + bins, bins)
-    cost = _sum_of_magnitudes(y, angles, bins, trials)
-    return _golden(cost, float(trials[np.argmin([cost(c) for c in trials])]), bins)
-
-
-def _binned(y: np.ndarray, bins: int) -> np.ndarray:
-    whole = y.shape[-1] // bins
-    return y[..., : whole * bins].reshape(*y.shape[:-1], whole, bins).mean(axis=-1)
-
-
-def _sum_of_magnitudes(y: np.ndarray, angles: np.ndarray, bins: int, trials: np.ndarray) -> Callable[[float], float]:
-    """The metric Q_IA of a trial centre in cells: the sum of ``|x|`` over all that turns through the detector."""
-    from recon.fbp import fbp
-    from recon.operators.parallel_beam import ParallelBeam
-
-    binned = _binned(y, bins); w=binned.shape[-1]//2; binned=np.pad(binned,((0,0),(0,0),(w,w)),mode='edge')
-    cells = binned.shape[-1]
-    positions = (trials + 0.5) / bins - 0.5
-    # One disc for all trials, which holds the object wherever a wrong centre puts it.
-    radius = max(positions.max(), cells - 1 - positions.min()) + 1
-    side = 2 * int(np.ceil(radius)) + 1
-    r = np.arange(side) - 0.5 * (side - 1)
-    disc = r[:, None] ** 2 + r**2 <= radius**2
-
-    def cost(center: float) -> float:
-        position = (center + 0.5) / bins - 0.5+w
-        operator = ParallelBeam((side, side), angles, detectors=cells, center=position)
-        return float(np.abs(fbp(binned, operator, window="hann")[:, disc]).sum(dtype=np.float64))
-
-    return cost
-
-
-def _golden(cost: Callable[[float], float], center: float, reach: float) -> float:
-    """Golden-section search of a minimum within ``center ± reach``, to 1 % of the reach."""
-    ratio = (5**0.5 - 1) / 2
-    low, high = center - reach, center + reach
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    cost_left, cost_right = cost(left), cost(right)
-    while high - low > 0.02 * reach:
-        if cost_left < cost_right:
-            high, right, cost_right = right, left, cost_left
-            left = high - ratio * (high - low)
-            cost_left = cost(left)
-        else:
-            low, left, cost_left = left, right, cost_right
-            right = low + ratio * (high - low)
-            cost_right = cost(right)
-    return 0.5 * (low + high)

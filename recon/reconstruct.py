@@ -21,6 +21,7 @@ from solvers.loop import Solution, Status, solve
 
 SEARCH_TOL = 2.0  # solves of the search may be this much looser than the last one
 CONTRADICTED = 1.5  # residual over noise above which the answer does not explain the data
+CONTRADICTED_BY_ESTIMATE = 3.0  # the same where the noise level is itself an estimate
 
 
 class ReconstructionWarning(UserWarning):
@@ -39,6 +40,11 @@ class Info:
     choice: Choice | None  # trials of the strength, None where it was given
     residual: float  # root mean square of y - A x, over the noise level (1 is perfect)
     warnings: tuple[str, ...]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the image converged to something that explains the data."""
+        return self.status.ok and not _contradicted(self.plan, self.residual)
 
     def plot(self) -> Any:
         """Draw the convergence and the predicted risk; returns a matplotlib figure."""
@@ -148,7 +154,7 @@ def reconstruct(
     doubts = _doubts(plan, found, residual)
     for text in doubts:
         warnings.warn(text, ReconstructionWarning, stacklevel=3)
-    image = channels_back(found.image, channel_axis, request.operator)
+    image = channels_back(_within_bounds(plan.prior, found.image), channel_axis, request.operator)
     if not return_info:
         return image
     end = time.perf_counter()
@@ -215,6 +221,14 @@ def _final(
     return solve(algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, callback=callback, progress=progress)
 
 
+def _within_bounds(prior: Any, image: Array) -> Array:
+    """Put right the rounding by which an iterate may be outside the constraints."""
+    for term in prior.terms():
+        if term.operator is None and getattr(term.function, "is_constraint", False):
+            image = term.function.prox(image, 1.0)
+    return image
+
+
 def _residual(request: Request, image: Array) -> float:
     """Root mean square misfit over the noise level."""
     y, operator, noise = request.y, request.operator, request.plan.noise
@@ -229,6 +243,10 @@ def _residual(request: Request, image: Array) -> float:
     return root / level if level > 0 else (0.0 if root == 0 else math.inf)
 
 
+def _contradicted(plan: Plan, residual: float) -> bool:
+    return residual > (CONTRADICTED if plan.sigma_known else CONTRADICTED_BY_ESTIMATE)
+
+
 def _doubts(plan: Plan, found: Solution, residual: float) -> tuple[str, ...]:
     """What the caller should know before trusting the image."""
     doubts = []
@@ -236,7 +254,7 @@ def _doubts(plan: Plan, found: Solution, residual: float) -> tuple[str, ...]:
         doubts.append(f"The solver diverged: {found.status.value}.")
     elif found.status is Status.MAX_ITER:
         doubts.append(f"The solver had not settled after {found.iterations} steps. Raise max_iter or tol.")
-    if plan.sigma_known and residual > CONTRADICTED:
+    if _contradicted(plan, residual):
         doubts.append(
             f"The residual is {residual:.3g} times the noise: this operator, noise level or prior does not explain the "
             "data. Check the forward model with check_operator, and its geometry, scale and units."

@@ -1,7 +1,7 @@
 """The predicted risk, and the search that makes it small.
 
-One number judges every choice: how well the reconstruction predicts the noiseless measurement. With m measurements,
-their noise level sigma, and the divergence ``div`` of ``y -> A x(y)``,
+One number judges every choice: an unbiased estimate of how wrong the reconstruction is. With m measurements, their noise
+level sigma, and the divergence ``div`` of ``y -> A x(y)``,
 
     SURE      |A x - y|^2 / m + 2 sigma^2 div / m              where sigma is known (Stein 1981)
     GCV       |A x - y|^2 / m / (1 - div / m)^2                where it is not (Golub, Heath and Wahba 1979)
@@ -9,6 +9,11 @@ their noise level sigma, and the divergence ``div`` of ``y -> A x(y)``,
 
 ``div = b . (A x(y + eps b) - A x(y)) / eps`` for one random sign vector b (Ramani, Blu and Unser 2008): the probe is
 solved beside the measurement, as a batch of two. Poisson counts use the variance-weighted form with ``sigma^2 = y``.
+
+SURE and GCV judge the predicted measurement. Where ``A`` is a convolution they are carried over to the image: products
+are weighted by ``(A A^H / |A|^2 + PASSED)^-1``, so that every frequency which the operator passes counts alike (after
+Eldar 2009); the noise level is then that of the residual at the smallest GCV. Where the operator picks pixels, the risk
+of the image is that of the pixels seen (predicted) and of those not seen (held out), each with its share.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ HELD_OUT = 0.1  # fraction of the samples kept back
 FACTOR = 3.0  # first spacing of the strengths tried
 FINE = 1.5  # spacing at which the search ends
 MAX_TRIALS = 14
+PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
 
 
 @dataclass(frozen=True)
@@ -73,9 +79,10 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         What to solve.
     start : float
         First strength; the search is bracketed from there.
-    criterion : {"sure", "gcv", "held-out", "gcv and held-out"}
-        How a strength is judged. The last one returns the geometric mean of both minimisers: cross-validation sees
-        fewer samples and errs towards strong, GCV under aliasing towards weak.
+    criterion : {"sure", "gcv", "held-out", "seen and unseen", "gcv and held-out"}
+        How a strength is judged. "seen and unseen" adds the predicted risk of the pixels seen to the held-out one. "gcv
+        and held-out" returns the geometric mean of both minimisers: cross-validation sees fewer samples and errs towards
+        strong, GCV under aliasing towards weak.
     rng : numpy.random.Generator
         Source of the probe and of the samples kept back.
     """
@@ -84,18 +91,27 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         second = choose_strength(problem, first.strength, "held-out", rng)
         strength = math.sqrt(first.strength * second.strength)
         return Choice(strength, criterion, first.trials + second.trials, first.divergence, first.warm)
-    judge = _HeldOut(problem, rng) if criterion == "held-out" else _Predicted(problem, criterion, rng)
-    strength, trials = minimise(judge, start)
+    judges: dict[str, Callable[[Problem, np.random.Generator], Any]]
+    judges = {"held-out": _HeldOut, "seen and unseen": _SeenAndUnseen}
+    judge = judges.get(criterion, _Predicted)(problem, rng)
+    strength, trials = minimise(judge.measure, judge.rank, start)
     return Choice(strength, criterion, trials, judge.divergence, judge.warm)
 
 
-def minimise(risk: Callable[[float], float], start: float) -> tuple[float, tuple[Trial, ...]]:
-    """Minimise ``risk`` over log-strength: steps of ``FACTOR`` until it rises on both sides, then parabolas."""
+def minimise(
+    measure: Callable[[float], Any], rank: Callable[[list[Any]], list[float]], start: float
+) -> tuple[float, tuple[Trial, ...]]:
+    """Minimise a risk over log-strength: steps of ``FACTOR`` until it rises on both sides, then parabolas.
+
+    ``measure`` gives the figures of one strength, ``rank`` the risks of all that were tried, from their figures.
+    """
+    figures: dict[float, Any] = {}
     tried: dict[float, float] = {}
     t = 0.0
     while len(tried) < MAX_TRIALS:
-        value = risk(start * math.exp(t))
-        tried[t] = value if math.isfinite(value) else math.inf
+        figures[t] = measure(start * math.exp(t))
+        risks = rank(list(figures.values()))
+        tried = {at: r if math.isfinite(r) else math.inf for at, r in zip(figures, risks, strict=True)}
         points = sorted(tried)
         best = min(points, key=tried.__getitem__)
         i = points.index(best)
@@ -149,35 +165,68 @@ class _Warm:
         return algorithm.restart(state, strength, self.item)
 
 
+@dataclass(frozen=True)
+class _Figures:
+    """What one strength gives; squares and products are divided by the number of measurements."""
+
+    residual: float  # |y - A x|^2
+    divergence: float  # b . (A x(y + eps b) - A x(y)) / eps
+    image_residual: float  # both again, with the weights that carry them over to the image
+    image_divergence: float
+
+
 class _Predicted(_Warm):
     """Predicted risk by SURE or generalised cross-validation, with a Monte-Carlo divergence."""
 
     item = 0
 
-    def __init__(self, problem: Problem, criterion: str, rng: np.random.Generator):
+    def __init__(self, problem: Problem, rng: np.random.Generator):
         y = problem.y
-        self.criterion = criterion
         self.count = measured_count(problem.operator, y)
-        self.weights, self.probe, self.gain = _probe(problem, rng)
+        self.weights, probe, self.gain = _probe(problem, rng)
+        self.filter = None if isinstance(problem.noise, Poisson) else _to_image(problem.operator)
         xp = arrays.namespace(y)
-        super().__init__(problem, problem.operator, xp.stack([y, y + self.probe]), xp.stack([problem.x0] * 2))
+        super().__init__(problem, problem.operator, xp.stack([y, y + probe]), xp.stack([problem.x0] * 2))
 
-    def __call__(self, strength: float) -> float:
+    def measure(self, strength: float) -> _Figures:
         fit, shifted = self.operator(self.solve(strength))
-        misfit = self.problem.y - fit
-        residual = arrays.to_float(arrays.dot(misfit, self.weights * misfit)) / self.count
-        optimism = arrays.to_float(arrays.dot(self.gain, shifted - fit)) / self.count
-        if self.criterion == "sure":
-            return residual + 2 * optimism
-        self.divergence = min(optimism, 0.99)
-        return residual / (1 - self.divergence) ** 2
+        misfit, response = self.problem.y - fit, shifted - fit
+        residual, divergence = self._mean(misfit, self.weights * misfit), self._mean(self.gain, response)
+        if self.filter is None:
+            return _Figures(residual, divergence, residual, divergence)
+        image_residual = self._mean(misfit, self._filtered(misfit))
+        return _Figures(residual, divergence, image_residual, self._mean(self.gain, self._filtered(response)))
+
+    def rank(self, tried: list[_Figures]) -> list[float]:
+        variance = 1.0 if isinstance(self.problem.noise, Poisson) else self.problem.noise.sigma**2
+        gcv = [f.residual / (1 - min(f.divergence, 0.99)) ** 2 for f in tried]
+        best = tried[int(np.argmin(gcv))]
+        self.divergence = best.divergence
+        if not self.problem.sigma_known:
+            if self.filter is None:
+                return gcv
+            variance = best.residual / (1 - min(best.divergence, 0.99))
+        return [f.image_residual + 2 * variance * f.image_divergence for f in tried]
+
+    def _mean(self, a: Array, b: Array) -> float:
+        return arrays.to_float(arrays.dot(a, b)) / self.count
+
+    def _filtered(self, array: Array) -> Array:
+        return arrays.filter_fourier(array, self.filter, np.ndim(self.filter))
+
+
+def _to_image(operator: Any) -> np.ndarray | None:
+    """Spectrum of ``(A A^H / |A|^2 + PASSED)^-1`` where the operator is a convolution, else None."""
+    if operator.transfer() is None:
+        return None
+    gram = operator.fourier_gram()
+    return 1.0 / (gram / gram.max() + PASSED)
 
 
 def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Array]:
-    """Weights of the residual, the probe added to y, and the array whose product with the response is the optimism.
+    """Weights of the residual, the probe added to y, and the array whose product with the response is the divergence.
 
-    The optimism is ``sum_i weight_i variance_i d(A x)_i / d y_i`` where the noise is known, and the divergence itself
-    (weight and variance one) where it is not.
+    That is the divergence ``sum_i d(A x)_i / d y_i``; for Poisson counts ``sum_i weight_i variance_i d(A x)_i / d y_i``.
     """
     y, operator = problem.y, problem.operator
     signs = _signs(y, operator, rng)
@@ -190,8 +239,7 @@ def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Arra
     if not level > 0:  # noiseless: any small probe shows the divergence
         level = 1e-3 * arrays.to_float(arrays.norm(y)) / math.sqrt(arrays.size(y))
     width = 0.1 * level
-    variance = problem.noise.sigma**2 if problem.sigma_known else 1.0
-    return 1.0, width * signs, signs * (variance / width)
+    return 1.0, width * signs, signs * (1.0 / width)
 
 
 def _signs(y: Array, operator: Any, rng: np.random.Generator) -> Array:
@@ -225,18 +273,42 @@ class _HeldOut(_Warm):
         kept = operator.with_sampling(measured & ~back)
         super().__init__(problem, kept, problem.y * arrays.asarray(measured & ~back, problem.y), problem.x0)
 
-    def __call__(self, strength: float) -> float:
+    def measure(self, strength: float) -> float:
         misfit = (self.problem.operator(self.solve(strength)) - self.problem.y) * self.back
         return arrays.to_float(arrays.dot(misfit, misfit)) / self.count
+
+    def rank(self, tried: list[float]) -> list[float]:
+        return tried
+
+
+class _SeenAndUnseen:
+    """Risk of an image of which some pixels were measured: predicted for those, held-out for the others."""
+
+    def __init__(self, problem: Problem, rng: np.random.Generator):
+        self.seen, self.unseen = _Predicted(problem, rng), _HeldOut(problem, rng)
+        self.share = float(np.mean(problem.operator.sampling))
+        self.warm = self.seen.warm
+
+    @property
+    def divergence(self) -> float | None:
+        return self.seen.divergence
+
+    def measure(self, strength: float) -> tuple[_Figures, float]:
+        return self.seen.measure(strength), self.unseen.measure(strength)
+
+    def rank(self, tried: list[tuple[_Figures, float]]) -> list[float]:
+        # Both estimates carry the same noise variance on top, so their weighted sum is the risk plus a constant.
+        seen = self.seen.rank([figures for figures, _ in tried])
+        return [self.share * r + (1 - self.share) * h for r, (_, h) in zip(seen, tried, strict=True)]
 
 
 def natural_criterion(operator: Any, noise: Any, sigma_known: bool) -> str:
     """The criterion that suits how the operator measures.
 
-    Predicted risk where it mixes the whole image, held-out samples where it picks pixels, both where it picks samples
-    of a mixture (undersampled k-space).
+    Predicted risk where it mixes the whole image, also held-out samples where it picks pixels, or samples of a mixture
+    (undersampled k-space).
     """
     predicted = "sure" if sigma_known or isinstance(noise, Poisson) else "gcv"
     if operator.sampling is None or bool(np.all(operator.sampling)):
         return predicted
-    return "held-out" if operator.selects else "gcv and held-out"
+    return "seen and unseen" if operator.selects else "gcv and held-out"

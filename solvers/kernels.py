@@ -32,9 +32,16 @@ def run_parallel(kernel: Callable[..., Any], *args: Any) -> Any:
         return kernel(*args)
 
 
-def launch(serial: Callable[..., Any], parallel: Callable[..., Any], size: int, *args: Any) -> Any:
-    """Call the ``parallel`` form of a kernel where ``size`` elements are worth it, else the ``serial`` one."""
-    return run_parallel(parallel, *args) if parallel_pays(size) else serial(*args)
+def run_jobs(job: Callable[..., Any], jobs: Callable[..., Any], size: int, count: int, *args: Any) -> None:
+    """Do jobs ``0 .. count - 1``: ``jobs(count, *args)`` in parallel where ``size`` elements are worth it.
+
+    Otherwise ``job(k, *args)`` one after the other.
+    """
+    if count > 1 and parallel_pays(size):
+        run_parallel(jobs, count, *args)
+        return
+    for k in range(count):
+        job(k, *args)
 
 
 def _new_lock_in_child() -> None:

@@ -21,9 +21,10 @@ from solvers.arrays import Array
 from solvers.protocols import Term
 from solvers.regularised import Regularised
 
-ADAPT = 0.5  # first relative change of the steps; shrinks so that the changes are summable
+ADAPT = 0.1  # first relative change of the steps; shrinks so that the changes are summable
 ADAPT_DECAY = 0.95
 IMBALANCE = 1.5
+FIRST_STEP = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,12 @@ class PDHG(Regularised):
         operator is taken in the primal step, the others through duals.
     norm : float, optional
         Upper bound of ``|A|``; None asks the operator.
-    scale : float, optional
-        Factor on the first primal step, which is taken from the sizes of image and residual; balancing corrects it.
+    step_size : float, optional
+        First primal step; balancing corrects it. None takes it from the sizes of image and residual.
     """
 
     norm: float | None = None
-    scale: float = 1.0
+    step_size: float | None = None
 
     @cached_property
     def _primal(self) -> Any:
@@ -92,14 +93,15 @@ class PDHG(Regularised):
         # At the solution the data's dual variable is the gradient of the loss; the others start from nothing.
         p = (self.data.loss_gradient(Kx[0]), *(arrays.zeros(k.shape, k) for k in Kx[1:]))
         Kp = self.data.operator.adjoint(p[0])
-        ratio = self._norm_of_image(x0) / max(_norm(p[0]), 1e-30) * self._duals[0].norm
-        tau = self.scale * min(max(ratio, 1e-3), 1e3) / self._duals[0].norm ** 2
+        tau = self.step_size if self.step_size is not None else self._first_step(x0, p[0])
         return PDHGState(x=x0, p=p, Kx=Kx, Kp=Kp, tau=tau, adapt=ADAPT)
 
-    def _norm_of_image(self, x0: Array) -> float:
-        if _norm(x0) > 0:
-            return _norm(x0)
-        return _norm(self.data.operator.adjoint(self.data.y)) / self._duals[0].norm ** 2
+    def _first_step(self, x0: Array, p: Array) -> float:
+        """A fraction of the size of the image over that of the data's dual variable, in units of the norm."""
+        norm = self._duals[0].norm
+        image = _norm(x0) or _norm(self.data.operator.adjoint(self.data.y)) / norm**2
+        ratio = image * norm / max(_norm(p), 1e-30)
+        return FIRST_STEP * min(max(ratio, 1e-3), 1e3) / norm**2
 
     def restart(self, state: PDHGState, strength: float, item: int | None = None) -> PDHGState:
         """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one."""
@@ -124,21 +126,21 @@ class PDHG(Regularised):
             p.append(pi_new)
             parts.append(dual.term.adjoint(pi_new))
         new = PDHGState(x, tuple(p), tuple(Kx), _total(parts), tau, state.adapt)
-        return self._balanced(state, new, parts) if state.adapt > 1e-3 and k % 2 == 1 else new
+        return self._balanced(state, new) if state.adapt > 1e-3 and k % 2 == 1 else new
 
-    def _balanced(self, old: PDHGState, new: PDHGState, parts: list[Array]) -> PDHGState:
-        """Lengthen the primal step where the primal residual is the larger one, relative to the size of its parts.
+    def _balanced(self, old: PDHGState, new: PDHGState) -> PDHGState:
+        """Lengthen the primal step where the primal residual is the larger one, relative to the dual variables' size.
 
-        The parts ``K_i^H p_i`` are measured one by one: their sum vanishes at the solution.
+        Sizes are those of the variables times the norms, not of ``K x`` and ``K^H p``: the latter vanish at the solution.
         """
         primal = _norm(arrays.axpy(-1.0 / new.tau, new.x - old.x, new.Kp - old.Kp))
-        primal /= max(math.sqrt(sum(_norm(part) ** 2 for part in parts)), 1e-30)
         dual_sq = size_sq = 0.0
         for dual, p1, p0, k1, k0 in zip(self._duals, new.p, old.p, new.Kx, old.Kx, strict=True):
             sigma = self._sigma(dual, new.tau)
-            dual_sq += (_norm(arrays.axpy(-1.0 / sigma, p1 - p0, k1 - k0)) * dual.norm**-1) ** 2
-            size_sq += (_norm(k1) * dual.norm**-1) ** 2
-        dual_residual = math.sqrt(dual_sq) / max(math.sqrt(size_sq), 1e-30)
+            dual_sq += (_norm(arrays.axpy(-1.0 / sigma, p1 - p0, k1 - k0)) / dual.norm) ** 2
+            size_sq += (_norm(p1) * dual.norm) ** 2
+        primal /= max(math.sqrt(size_sq), 1e-30)
+        dual_residual = math.sqrt(dual_sq) / max(_norm(new.x), 1e-30)
         if primal > IMBALANCE * dual_residual:
             return replace(new, tau=new.tau / (1 - new.adapt), adapt=new.adapt * ADAPT_DECAY)
         if dual_residual > IMBALANCE * primal:

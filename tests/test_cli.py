@@ -63,7 +63,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, image: np.ndarray | None = None, **
     seen: dict[str, Any] = {}
     plan = SimpleNamespace(sigma_known=True, decisions={}, strength=0.5, operator="A", noise="n")
     info = {"plan": plan, "status": Status.CONVERGED, "iterations": 3, "residual": 1.0, "seconds": {"total": 0.1}}
-    info |= {"warnings": (), "history": {"change": [np.float32(1.0), float("nan")]}, **changed}
+    info |= {"warnings": (), "trusted": True, "history": {"change": [np.float32(1.0), float("nan")]}, **changed}
 
     def stand_in(y: np.ndarray, operator: Any, **kwargs: Any) -> Any:
         seen.update(kwargs, y=y, operator=operator)

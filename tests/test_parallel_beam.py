@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from recon.operators import ParallelBeam
-from recon.operators import parallel_beam as module
+from recon.operators import ParallelBeam, _marching_numba, parallel_beam
 from solvers import errors
 
 RNG = np.random.default_rng(0)
@@ -22,6 +21,7 @@ GEOMETRIES = {
     "fine cells": {"shape": (24, 30), "detector_spacing": 0.09, "detectors": 300},
     "coarse cells": {"shape": (40, 40), "spacing": 0.5, "detector_spacing": 2.6},
     "cells beside the image": {"shape": (16, 16), "detectors": 9, "center": 60.0},
+    "cells far away": {"shape": (9, 8), "detectors": 5, "center": -1e12},
     "cells over one edge": {"shape": (64, 64), "detectors": 20, "center": -10.0},
     "one row": {"shape": (1, 40)},
     "one column": {"shape": (40, 1)},
@@ -36,7 +36,7 @@ def make(name: str, angles: np.ndarray = ANGLES) -> ParallelBeam:
 
 
 def naive_projection(x: np.ndarray, A: ParallelBeam) -> np.ndarray:
-    """Joseph's sums at quarters of a pixel, linear between them, one cell after the other."""
+    """Joseph's sums at quarters of a pixel, linear between them, view by view."""
     y = np.zeros(A.out_shape)
     ratio = A.detector_spacing / A.spacing
     for k, angle in enumerate(A.angles):
@@ -47,15 +47,13 @@ def naive_projection(x: np.ndarray, A: ParallelBeam) -> np.ndarray:
         padded = np.pad(image, ((0, 0), (1, 1)))
         crossing = np.arange(rows) - 0.5 * (rows - 1)
 
-        def joseph(t: float, padded=padded, tilt=sin / cos * crossing) -> float:
+        def joseph(t: np.ndarray, padded=padded, tilt=sin / cos * crossing) -> np.ndarray:
             grid = np.arange(-1, padded.shape[1] - 1)
             return sum(np.interp(t + s, grid, row, left=0, right=0) for s, row in zip(tilt, padded, strict=True))
 
-        for d in range(A.detectors):
-            t = 0.5 * (columns - 1) + (d - A.center) * ratio / cos
-            below, fraction = np.floor(4 * t) / 4, (4 * t) % 1
-            integral = (1 - fraction) * joseph(below) + fraction * joseph(below + 0.25)
-            y[k, d] = A.spacing / abs(cos) * integral
+        t = 0.5 * (columns - 1) + (np.arange(A.detectors) - A.center) * ratio / cos
+        below, fraction = np.floor(4 * t) / 4, (4 * t) % 1
+        y[k] = A.spacing / abs(cos) * ((1 - fraction) * joseph(below) + fraction * joseph(below + 0.25))
     return y
 
 
@@ -100,7 +98,7 @@ def test_adjoint_is_exact(name: str, dtype: type, tolerance: float) -> None:
     Ax, Aty = A(x).astype(np.float64), A.adjoint(y).astype(np.float64)
     gap = abs(np.vdot(Ax, y.astype(np.float64)) - np.vdot(x.astype(np.float64), Aty))
     assert gap <= tolerance * max(np.linalg.norm(Ax) * np.linalg.norm(y), 1e-300)
-    assert Ax.any() == Aty.any() == (name != "cells beside the image")
+    assert Ax.any() == Aty.any() == (name not in ("cells beside the image", "cells far away"))
 
 
 def test_adjoint_is_the_transpose_entry_by_entry() -> None:
@@ -113,9 +111,7 @@ def test_adjoint_is_the_transpose_entry_by_entry() -> None:
 
 
 @pytest.mark.parametrize("shape", [(129, 129), (96, 140)])
-@pytest.mark.parametrize(
-    "place", [(0.0, 0.0, 36.0, 36.0, 0.0), (10.0, -8.5, 34.0, 20.0, 0.6)], ids=["disc", "ellipse"]
-)
+@pytest.mark.parametrize("place", [(0.0, 0.0, 36.0, 36.0, 0.0), (10.0, -8.5, 34.0, 20.0, 0.6)], ids=["disc", "ellipse"])
 @pytest.mark.parametrize("center, spacing, cells", [(None, 1.0, 1.0), (97.7, 0.5, 0.4)])
 def test_ellipse_has_its_analytic_chords(
     shape: tuple[int, int], place: tuple[float, ...], center: float | None, spacing: float, cells: float
@@ -128,7 +124,7 @@ def test_ellipse_has_its_analytic_chords(
     np.testing.assert_allclose(measured[inside], exact[inside], rtol=0.02)
     assert relative(measured, exact) < 0.015
     seen = exact[:, 0] + exact[:, -1] == 0
-    np.testing.assert_allclose(measured.sum(1)[seen], exact.sum(1)[seen], rtol=3e-3)
+    np.testing.assert_allclose(measured.sum(1)[seen], exact.sum(1)[seen], rtol=5e-3)
 
 
 def test_gaussian_blob_has_its_analytic_integrals() -> None:
@@ -182,8 +178,8 @@ def test_batch_equals_loop_whatever_the_threads(pays: bool, monkeypatch: pytest.
     x, y = RNG.standard_normal((2, 3, *A.in_shape)), RNG.standard_normal((2, 3, *A.out_shape))
     one_by_one = [A(image) for image in x.reshape(-1, *A.in_shape)]
     back_one_by_one = [A.adjoint(sinogram) for sinogram in y.reshape(-1, *A.out_shape)]
-    monkeypatch.setattr(module, "parallel_pays", lambda size: pays)
-    monkeypatch.setattr(module, "_SCRATCH_BYTES", 500_000)  # so that the batch is taken in pieces
+    monkeypatch.setattr(_marching_numba, "parallel_pays", lambda size: pays)
+    monkeypatch.setattr(parallel_beam, "_SCRATCH_BYTES", 500_000)  # so that the batch is taken in pieces
     assert len(A._pieces(x.reshape(-1, *A.in_shape))) > 1
     np.testing.assert_array_equal(A(x).reshape(6, *A.out_shape), one_by_one)
     np.testing.assert_array_equal(A.adjoint(y).reshape(6, *A.in_shape), back_one_by_one)
@@ -298,9 +294,10 @@ def test_wrong_arguments_are_named(arguments: dict, error: type, message: str) -
 )
 def test_a_wrong_sinogram_gets_its_remedy(shape: tuple[int, ...], remedy: str) -> None:
     A = ParallelBeam((32, 32), 180, detectors=64)
-    with pytest.raises(errors.ShapeError, match=r"ParallelBeam\(shape=\(32, 32\), angles=180, detectors=64\)") as caught:
+    with pytest.raises(errors.ShapeError) as caught:
         A.adjoint(np.zeros(shape))
-    assert str(shape) in str(caught.value) and remedy in str(caught.value)
+    for part in (str(shape), "ParallelBeam(shape=(32, 32), angles=180, detectors=64)", remedy):
+        assert part in str(caught.value)
 
 
 def test_complex_images_are_refused() -> None:

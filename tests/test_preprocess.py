@@ -43,7 +43,7 @@ SCANS = {
 }
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.01, 0.03])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
 @pytest.mark.parametrize("place", [0.38, 0.5, 0.61])
 @pytest.mark.parametrize("name", SCANS)
 def test_center_is_found_within_a_quarter_of_a_cell(name: str, place: float, noise: float) -> None:
@@ -53,8 +53,9 @@ def test_center_is_found_within_a_quarter_of_a_cell(name: str, place: float, noi
 
 
 def test_center_of_a_body_wider_than_the_detector() -> None:
-    y = scan(SCANS["half turn"], 400, 204.3, seed=1, noise=0.0)[:, 60:340]
-    assert abs(find_center(y, SCANS["half turn"]) - 144.3) <= 0.5
+    y = scan(SCANS["half turn"], 400, 204.3, seed=1, noise=0.0)[:, 80:330]
+    assert y[:, -1].max() > 0.3 * y.max()
+    assert abs(find_center(y, SCANS["half turn"]) - 124.3) <= 0.25
 
 
 def test_slices_share_their_center() -> None:
@@ -74,6 +75,7 @@ def test_center_of_a_narrow_detector() -> None:
     [
         (np.eye(5), np.arange(4), errors.ShapeError, "Pass one angle for each view"),
         (np.ones(5), np.arange(5), errors.ShapeError, "sinogram has shape"),
+        (np.ones((5, 4)), np.linspace(0, 3.1, 5), errors.ShapeError, "sinogram has 4 detectors"),
         (np.eye(5), np.linspace(0, 1.5, 5), errors.ArgumentError, "expected half a turn"),
         (np.ones((5, 9)), np.linspace(0, 3.1, 5), errors.ArgumentError, "sinogram is constant"),
         (np.full((5, 9), np.nan), np.linspace(0, 3.1, 5), errors.NonFiniteError, "sinogram holds 45 NaN"),
@@ -167,8 +169,8 @@ def test_measured_tooth() -> None:
     assert abs(centers[0] - centers[1]) < 0.2
     A = operators.ParallelBeam((640, 640), angles, detectors=640, center=find_center(y, angles))
     x = fbp(y[0], A, window="shepp-logan")
-    air, enamel = x[60:160, 270:370], x[320:380, 420:435]
+    air, enamel = x[60:160, 270:370], x[225:235, 290:340]
     assert abs(air.mean()) < 2e-4
-    assert enamel.mean() > 20 * air.std() / np.sqrt(air.size) and enamel.mean() > 0.008
+    assert enamel.mean() > 20 * air.std()
     # The same object explains the measurement: residual of a reprojection, over the data.
     assert np.linalg.norm(A(x) - y[0]) < 0.1 * np.linalg.norm(y[0])

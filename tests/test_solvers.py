@@ -236,7 +236,7 @@ def test_gradients_pass_through_unrolled_steps(name):
             return (Term(self),)
 
     # Penalties and steps chosen from the data carry no gradient of their own: fix them.
-    fixed = {"admm": {"scale": 0.5, "balance": False}, "fista": {"step_size": 0.9 / A.norm() ** 2}, "pdhg": {}}[name]
+    fixed = {"admm": {"scale": 0.5, "balance": False}, "fista": {"step_size": 0.9 / A.norm() ** 2}, "pdhg": {"step_size": 0.1}}[name]
 
     def last(measurement):
         algorithm = build(LeastSquares(A, measurement), Quadratic(), 1.0, **fixed)

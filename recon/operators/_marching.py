@@ -27,7 +27,7 @@ class Marching(NamedTuple):
 
 
 def split_views(
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     angles: np.ndarray,
     detectors: int,
     spacing: float,
@@ -63,7 +63,7 @@ def _march(
     ends = base, base + step * (detectors - 1)
     # Beyond the image a fine view is zero, and beyond the detector nobody reads it. One column more for rounding.
     reach = 0.5 * (rows - 1) * np.abs(slope)
-    first = np.floor(np.maximum(np.minimum(*ends), -1 - reach)) - 1
-    last = np.ceil(np.minimum(np.maximum(*ends), columns + reach)) + 1
-    width = int(max(2, np.max(last - first, initial=0) + 1))
+    first = np.floor(np.clip(np.minimum(*ends), -1 - reach, columns + reach)) - 1
+    last = np.ceil(np.clip(np.maximum(*ends), -1 - reach, columns + reach)) + 1
+    width = int(np.max(last - first, initial=2)) + 1
     return Marching(views, slope, base, step, first.astype(np.int64), spacing / np.abs(cos), width)

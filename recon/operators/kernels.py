@@ -3,8 +3,8 @@
 A view marches along the rows of an image (or of its transpose). On row i, counted from the middle one, the ray that
 crosses the middle row at column t is at column ``t + slope * i``. All kernels work on *fine views*: Joseph's line sums
 at ``t = start + index + phase / PHASES``. On such a grid one row meets one view with a single interpolation weight for
-each phase, so the inner loops run over contiguous memory and need no gather, in either direction. ``fine[phase, index]``
-keeps each phase contiguous.
+each phase, so the inner loops run over contiguous memory and need no gather, in either direction.
+``fine[phase, index]`` keeps each phase contiguous.
 
 Work is split so that each task owns what it writes: no atomics, and the same bits for any number of threads.
 """
@@ -56,7 +56,7 @@ def _add_two(out: np.ndarray, a: np.ndarray, b: np.ndarray, wa: Any, wb: Any) ->
 
 
 @njit(**_FAST)
-def _floor(x: float) -> tuple[int, float]:
+def _floor(x: float) -> tuple[np.int64, float]:
     """Integer part and fraction."""
     whole = math.floor(x)
     return np.int64(whole), x - whole

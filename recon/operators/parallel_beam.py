@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators import _marching_torch
-from recon.operators._marching import PHASES, Marching, split_views
+from recon.operators import _marching_numba, _marching_torch
+from recon.operators._marching import PHASES, split_views
 from recon.operators.base import LinearOperator
 from recon.validation import positive_float, positive_int, shape_argument
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
-from solvers.kernels import parallel_pays, run_parallel
 
 _SCRATCH_BYTES = 2**26
 """Working memory of one kernel launch; longer batches are taken in pieces."""
@@ -110,7 +109,7 @@ class ParallelBeam(LinearOperator):
         y = np.empty((len(images), *self.out_shape), x.dtype)
         for piece in self._pieces(images):
             for g, turned in zip(self.marching, (images, images.swapaxes(1, 2)), strict=True):
-                _project(turned[piece], g, y[piece])
+                _marching_numba.project(turned[piece], g, y[piece])
         return y.reshape(x.shape[:-2] + self.out_shape)
 
     def _adjoint(self, y: np.ndarray) -> np.ndarray:
@@ -133,7 +132,7 @@ class ParallelBeam(LinearOperator):
         x = np.empty((len(sinograms), *self.in_shape), y.dtype)
         for piece in self._pieces(sinograms):
             along_rows, along_columns = (
-                _back_project(sinograms[piece], g, shape, kernel, *args)
+                _marching_numba.back_project(sinograms[piece], g, shape, kernel, *args)
                 for g, shape in zip(self.marching, (self.in_shape, self.in_shape[::-1]), strict=True)
             )
             np.add(along_rows, along_columns.swapaxes(1, 2), out=x[piece])
@@ -190,40 +189,7 @@ def _rebuild(
     detector_spacing: float,
     center: float,
 ) -> ParallelBeam:
-    return cls(
-        shape, angles, detectors=detectors, spacing=spacing, detector_spacing=detector_spacing, center=center
-    )
-
-
-def _project(images: np.ndarray, g: Marching, y: np.ndarray) -> None:
-    from recon.operators import kernels
-
-    batch, rows, columns = images.shape
-    whole = -(-rows // kernels.GROUP) * kernels.GROUP
-    padded = np.zeros((batch, whole, kernels.LEFT + columns + kernels.RIGHT), images.dtype)
-    padded[:, :rows, kernels.LEFT : kernels.LEFT + columns] = images
-    _launch("project", images.size * len(g.views), padded, rows, g, y)
-
-
-def _back_project(
-    sinograms: np.ndarray, g: Marching, shape: tuple[int, ...], kernel: str, *args: np.ndarray
-) -> np.ndarray:
-    from recon.operators import kernels
-
-    (rows, columns), batch = shape, len(sinograms)
-    fine = np.empty((batch, len(g.views), PHASES, kernels.LEFT + g.width + kernels.RIGHT), sinograms.dtype)
-    images = np.zeros((batch, rows, columns + kernels.LANES), sinograms.dtype)
-    _launch(kernel, batch * rows * columns * len(g.views), sinograms, g, *args, fine, images)
-    return images[:, :, :columns]
-
-
-def _launch(name: str, work: int, *args: Any) -> None:
-    from recon.operators import kernels
-
-    if parallel_pays(work):
-        run_parallel(getattr(kernels, f"{name}_parallel"), *args)
-    else:
-        getattr(kernels, f"{name}_serial")(*args)
+    return cls(shape, angles, detectors=detectors, spacing=spacing, detector_spacing=detector_spacing, center=center)
 
 
 def _image_shape(shape: Any) -> tuple[int, int]:
@@ -241,7 +207,7 @@ def _angles(angles: Any) -> np.ndarray:
         try:
             out = np.array(angles)
         except ValueError:
-            raise DTypeError("angles is a ragged sequence; expected a vector of radians. Pass a list of floats.") from None
+            raise DTypeError("angles is a ragged sequence; expected a vector of radians. Pass a flat list.") from None
         if out.dtype.kind not in "iuf":
             raise DTypeError(f"angles has dtype {out.dtype}; expected real numbers in radians. Pass a list of floats.")
         out = out.astype(np.float64)
