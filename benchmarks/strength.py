@@ -22,7 +22,9 @@ def oracle(problem: Problem, near: float) -> tuple[float, float]:
 
     def at(i: int) -> float:
         if i not in found:
-            image = reconstruct(problem.y, problem.operator, prior="tv", strength=near * GRID**i, max_iter=2000, tol=3e-4)
+            image = reconstruct(
+                problem.y, problem.operator, prior="tv", strength=near * GRID**i, max_iter=2000, tol=3e-4
+            )
             found[i] = psnr(problem.truth, image)
         return found[i]
 
@@ -34,7 +36,10 @@ def oracle(problem: Problem, near: float) -> tuple[float, float]:
 
 def main() -> None:
     losses = []
-    print(f"{'problem':26s} {'criterion':18s} {'strength':>9s} {'oracle':>9s} {'PSNR':>6s} {'best':>6s} {'loss':>6s} {'s':>6s}")
+    print(
+        f"{'problem':26s} {'criterion':18s} {'strength':>9s} {'oracle':>9s} "
+        f"{'PSNR':>6s} {'best':>6s} {'loss':>6s} {'s':>6s}"
+    )
     for problem in selection_problems():
         start = time.perf_counter()
         image, info = reconstruct(problem.y, problem.operator, prior="tv", return_info=True)
@@ -47,7 +52,10 @@ def main() -> None:
             f"{limit:6.2f} {losses[-1]:6.3f} {seconds:6.2f}",
             flush=True,
         )
-    print(f"loss against the oracle weight over {len(losses)} problems: mean {np.mean(losses):.3f} dB, worst {max(losses):.3f} dB")
+    print(
+        f"loss against the oracle weight over {len(losses)} problems: "
+        f"mean {np.mean(losses):.3f} dB, worst {max(losses):.3f} dB"
+    )
 
 
 if __name__ == "__main__":

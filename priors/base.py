@@ -59,12 +59,37 @@ class Prior:
         """The terms ``g_i(K_i x)`` whose sum is this prior, each with a cheap proximal map of ``g_i``."""
         return (Term(self, None),)
 
-    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
-        """Proximal map of this prior plus the constraint ``lower <= x <= upper``."""
-        raise OperatorError(
-            f"the proximal map of {self!r} within bounds has no closed form. "
-            "Use a solver that splits the terms, such as ADMM or primal-dual."
-        )
+    def prox_from(
+        self, v: Array, step: Any, dual: Any = None, *, iterations: int | None = None, tol: float | None = None,
+        bounds: tuple[Any, Any] | None = None,
+    ) -> tuple[Array, Any]:  # fmt: skip
+        """Proximal map, for priors that iterate also from a dual variable and within bounds.
+
+        Parameters
+        ----------
+        v, step
+            See :meth:`prox`.
+        dual : array, optional
+            What the call for a similar problem returned. It does not depend on the unit of the image and stays useful
+            when the step changes. None starts afresh.
+        iterations, tol : optional
+            Iterations to do, accuracy to stop at; see the prior. Closed forms need neither.
+        bounds : (lower, upper), optional
+            Constraint on the image, ``lower <= x <= upper``.
+
+        Returns
+        -------
+        x : array
+            The proximal map.
+        dual : array or None
+            A start for the next call; None for closed forms.
+        """
+        if bounds is not None:
+            raise OperatorError(
+                f"the proximal map of {self!r} within bounds has no closed form. "
+                "Use a solver that splits the terms, such as ADMM or primal-dual."
+            )
+        return self.prox(v, step), None
 
     def _value(self, x: Array) -> Any:
         raise NotImplementedError
@@ -129,8 +154,9 @@ class Scaled(Prior):
     def _prox(self, v: Array, step: Any) -> Array:
         return self.prior.prox(v, step * self.factor)
 
-    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
-        return self.prior.prox_in_box(v, step * self.factor, lower, upper)
+    def prox_from(self, v: Array, step: Any, dual: Any = None, **options: Any) -> tuple[Array, Any]:
+        """:meth:`Prior.prox_from` of the prior, the step times the factor."""
+        return self.prior.prox_from(v, step * self.factor, dual, **options)
 
     def terms(self) -> tuple[Term, ...]:
         return tuple(Term(self.factor * term.function, term.operator) for term in self.prior.terms())
@@ -164,6 +190,10 @@ class Sum(Prior):
         return sum(part.value(x) for part in self.parts)
 
     def _prox(self, v: Array, step: Any) -> Array:
+        return self.prox_from(v, step)[0]
+
+    def prox_from(self, v: Array, step: Any, dual: Any = None, **options: Any) -> tuple[Array, Any]:
+        """:meth:`Prior.prox_from` of the one part that is not a bound, within the bounds."""
         bounds = [part for part in self.parts if hasattr(part, "bounds")]
         others = [part for part in self.parts if not hasattr(part, "bounds")]
         if len(others) > 1:
@@ -171,10 +201,8 @@ class Sum(Prior):
                 f"the proximal map of {self!r} has no closed form. Use a solver that splits the terms, such as ADMM or "
                 "primal-dual, or keep one prior and bounds."
             )
-        if not bounds:
-            return others[0].prox(v, step)
         box = reduce(lambda a, b: a.intersect(b), bounds)
-        return others[0].prox_in_box(v, step, *box.bounds) if others else box.prox(v, step)
+        return others[0].prox_from(v, step, dual, bounds=box.bounds, **options) if others else (box.prox(v, step), None)
 
     def terms(self) -> tuple[Term, ...]:
         return tuple(term for part in self.parts for term in part.terms())

@@ -55,10 +55,6 @@ class Box(Prior):
         """Both constraints at once."""
         return Box(_tighter(np.maximum, self.lower, other.lower), _tighter(np.minimum, self.upper, other.upper))
 
-    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
-        """Projection onto both boxes."""
-        return self.intersect(Box(lower, upper)).prox(v, step)
-
     def _value(self, x: Array) -> Any:
         xp = arrays.namespace(x)
         lower, upper = arrays.asarray(self.lower, x), arrays.asarray(self.upper, x)

@@ -67,26 +67,24 @@ class Tiles:
         return cls(rows, own, max(1, int(MARGIN * own)) if own < rows else 0)
 
     def scatter(self, dual: np.ndarray) -> np.ndarray:
-        """``(image, channel, direction, depth, row, column)`` to ``(image, slot, tile, ...)``, margins filled.
+        """``(image, channel, direction, depth, row, column)`` to slot 0 of ``(image, slot, tile, ...)``, with margins.
 
         Differences past the border are set to zero, as the kernels expect.
         """
         n = dual.shape[2]
         starts = range(0, self.rows, self.own)
         stored = self.own + 2 * self.margin
-        duals = np.zeros((len(dual), 3, len(starts), *dual.shape[1:4], stored, dual.shape[5]), dual.dtype)
+        duals = np.empty((len(dual), 3, len(starts), *dual.shape[1:4], stored, dual.shape[5]), dual.dtype)
         for t, start in enumerate(starts):
             first, stop = max(start - self.margin, 0), min(start + self.own + self.margin, self.rows)
             at = first - start + self.margin
-            part = dual[..., first:stop, :]
-            for slot in (0, 2):
-                tile = duals[:, slot, t, ..., at : at + stop - first, :]
-                tile[...] = part
-                if n > 1 and stop == self.rows:
-                    tile[:, :, n - 2, :, -1, :] = 0
-        duals[..., n - 1, :, :, -1] = 0
+            tile = duals[:, 0, t, ..., at : at + stop - first, :]
+            tile[...] = dual[..., first:stop, :]
+            if n > 1 and stop == self.rows:
+                tile[:, :, n - 2, :, -1, :] = 0
+        duals[:, 0, ..., n - 1, :, :, -1] = 0
         if n == 3:
-            duals[..., 0, -1, :, :] = 0
+            duals[:, 0, ..., 0, -1, :, :] = 0
         return duals
 
     def portions(self, n: int) -> list[int]:

@@ -48,12 +48,15 @@ class GroupNorm(Prior):
 
     def norms(self, z: Array) -> Array:
         """``|z_g|`` of every group; the axes summed over are kept with length 1."""
-        if self.gradient.periodic:
-            z = z * self._inner(z)
         axes = ((-self.gradient.ndim - 1,) if self.isotropic else ()) + self._channel_axes
-        if arrays.is_torch(z):  # its gradient at 0 is 0, where that of a square root is infinite
+        if arrays.is_torch(z):
+            if self.gradient.periodic:
+                z = z * self._inner(z)
+            # The gradient of this norm at 0 is 0, where that of a square root is infinite.
             return arrays.namespace(z).linalg.vector_norm(z, dim=axes, keepdim=True) if axes else z.abs()
         squares = z.real**2 + z.imag**2 if arrays.is_complex(z) else z * z
+        for border in self._wrapping:
+            squares[border] = 0
         return np.sqrt(squares.sum(axis=axes, keepdims=True) if axes else squares)
 
     def project(self, z: Array) -> Array:
@@ -126,9 +129,13 @@ class GroupNorm(Prior):
 
     def _prox(self, z: Array, step: Any) -> Array:
         factor = shrinkage(self.norms(z), self.weight * step)
-        if not self.gradient.periodic:
-            return z * factor
-        return z * arrays.namespace(z).where(self._inner(z) > 0, factor, 1.0)
+        if arrays.is_torch(z):
+            inner = self._inner(z)
+            return z * (factor * inner + (1 - inner)) if self.gradient.periodic else z * factor
+        out = z * factor
+        for border in self._wrapping:
+            out[border] = z[border]
+        return out
 
     def _scaled(self, factor: float) -> GroupNorm:
         return replace(self, weight=self.weight * factor)
@@ -136,6 +143,14 @@ class GroupNorm(Prior):
     def _inner(self, z: Array) -> Array:
         """1 for the differences that count and 0 for those that wrap around, broadcastable to ``z``."""
         return arrays.asarray(inner_differences(tuple(z.shape[z.ndim - self.gradient.ndim :])), z)
+
+    @property
+    def _wrapping(self) -> list[tuple[Any, ...]]:
+        """Indices of the differences that wrap around."""
+        ndim = self.gradient.ndim
+        rest = slice(None)
+        borders = [(..., axis, *(rest,) * axis, -1, *(rest,) * (ndim - 1 - axis)) for axis in range(ndim)]
+        return borders if self.gradient.periodic else []
 
     @property
     def _channel_axes(self) -> tuple[int, ...]:

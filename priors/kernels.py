@@ -140,6 +140,8 @@ def sweep_tile(job, n, strip, own, v, duals, phase, momentum, active, weights, a
         at, age = phase[b] + k, momentum[b] + k
         beta = v.dtype.type(age / (age + 5))
         y, old, new = duals[b, at % 3, t], duals[b, (at + 2) % 3, t], duals[b, (at + 1) % 3, t]
+        if age == 0:
+            old = y  # there may be none
         reach = max(margin - 1 - k, 0)
         top, end = max(t * own - reach, 0), min((t + 1) * own + reach, rows)
         for first in range(top, end, strip):

@@ -53,13 +53,14 @@ class Tikhonov(Prior):
             )
         return arrays.filter_fourier(v, 1.0 / (1.0 + step * arrays.asarray(gram, v)), gram.ndim)
 
-    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
-        """Proximal map within bounds; exact without an operator, where pixels do not depend on each other."""
-        if self.operator is not None:
-            return super().prox_in_box(v, step, lower, upper)
+    def prox_from(self, v: Array, step: Any, dual: Any = None, **options: Any) -> tuple[Array, Any]:
+        """Proximal map, without an operator also within bounds: pixels do not depend on each other there."""
+        bounds = options.get("bounds")
+        if bounds is None or self.operator is not None:
+            return super().prox_from(v, step, dual, **options)
         from priors.constraints import Box
 
-        return Box(lower, upper).prox(self.prox(v, step), step)
+        return Box(*bounds).prox(self.prox(v, step), step), None
 
     def terms(self) -> tuple[Term, ...]:
         return (Term(Tikhonov(), self.operator),)
@@ -76,11 +77,12 @@ class Zero(Prior):
         """Zero."""
         return 0.0 * x
 
-    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
-        """Projection onto the box."""
+    def prox_from(self, v: Array, step: Any, dual: Any = None, **options: Any) -> tuple[Array, Any]:
+        """The identity, or the projection onto the bounds."""
         from priors.constraints import Box
 
-        return Box(lower, upper).prox(v, step)
+        bounds = options.get("bounds")
+        return (v if bounds is None else Box(*bounds).prox(v, step)), None
 
     def _value(self, x: Array) -> Any:
         return arrays.dot(x, x) * 0.0

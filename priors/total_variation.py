@@ -15,7 +15,7 @@ from priors.group_norm import GroupNorm
 from priors.layout import Layout
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import ArgumentError, DTypeError, ShapeError
+from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
 from solvers.protocols import Term
 
 
@@ -82,8 +82,9 @@ class TotalVariation(Prior):
         return (Term(GroupNorm(K, self.isotropic, self.channel_axis), K),)
 
     def prox_from(
-        self, v: Array, step: Any, dual: Array | None = None, *, iterations: int | None = None, tol: float | None = None
-    ) -> tuple[Array, Array]:
+        self, v: Array, step: Any, dual: Array | None = None, *, iterations: int | None = None,
+        tol: float | None = None, bounds: tuple[Any, Any] | None = None,
+    ) -> tuple[Array, Array]:  # fmt: skip
         """Proximal map, started from a dual variable.
 
         Parameters
@@ -99,24 +100,27 @@ class TotalVariation(Prior):
             Iterations to do; with ``tol`` the most. None iterates until ``tol``.
         tol : float, optional
             Relative duality gap to stop at. None is that of the prior, or no stopping where ``iterations`` is given.
+        bounds : (float, float), optional
+            Constraint ``lower <= x <= upper`` on real images, which acts inside the iteration.
 
         Returns
         -------
         x, dual : array
-            Image and dual variable, ``x = v - step K^H dual``.
+            Image and dual variable, ``x = v - step K^H dual`` (within the bounds).
         """
         v, step = self._admit("v", v), step_size(step)
-        x, dual, _ = self._solve(v, step, dual, UNBOUNDED, iterations, tol)
+        limits = UNBOUNDED if bounds is None else self._limits(v, bounds)
+        most = self.iterations if iterations is None else iterations
+        goal = self._tolerance(v) if iterations is None and tol is None else tol
+        x, dual, gap = self._solve(v, step, dual, limits, most, goal)
+        if iterations is None and goal is not None and gap > goal:
+            warnings.warn(
+                f"the proximal map of {self!r} stopped after {most} iterations at a relative duality gap of {gap:.1e} "
+                f"(tol {goal:.0e}). Raise iterations or tol, or lower the step.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return x, dual
-
-    def prox_in_box(self, v: Array, step: Any, lower: Any, upper: Any) -> Array:
-        """Proximal map within bounds (numbers); the constraint acts inside the iteration (Beck and Teboulle 2009)."""
-        if np.ndim(lower) or np.ndim(upper):
-            return super().prox_in_box(v, step, lower, upper)
-        v = self._admit("v", v)
-        if arrays.is_complex(v):
-            raise DTypeError(f"v has dtype {v.dtype}; bounds take real images, complex numbers have no order.")
-        return self._converged(v, step_size(step), (float(lower), float(upper)))
 
     def _value(self, x: Array) -> Any:
         if arrays.is_torch(x):
@@ -125,19 +129,17 @@ class TotalVariation(Prior):
         return packed_value(packed, self._groups.gradient.scales, self.isotropic)
 
     def _prox(self, v: Array, step: Any) -> Array:
-        return self._converged(v, step, UNBOUNDED)
+        return self.prox_from(v, step)[0]
 
-    def _converged(self, v: Array, step: Any, bounds: tuple[float, float]) -> Array:
-        x, _, gap = self._solve(v, step, None, bounds, None, None)
-        tol = self._tolerance(v)
-        if gap > tol:
-            warnings.warn(
-                f"the proximal map of {self!r} stopped after {self.iterations} iterations at a relative duality gap of "
-                f"{gap:.1e} (tol {tol:.0e}). Raise iterations or tol, or lower the step.",
-                RuntimeWarning,
-                stacklevel=4,
+    def _limits(self, v: Array, bounds: tuple[Any, Any]) -> tuple[float, float]:
+        if arrays.is_complex(v):
+            raise DTypeError(f"v has dtype {v.dtype}; bounds take real images, complex numbers have no order.")
+        if any(np.ndim(bound) for bound in bounds):
+            raise OperatorError(
+                f"the proximal map of {self!r} takes numbers as bounds, not arrays. "
+                "Use a solver that splits the terms, such as ADMM or primal-dual."
             )
-        return x
+        return float(bounds[0]), float(bounds[1])
 
     @property
     def _groups(self) -> GroupNorm:
@@ -149,11 +151,9 @@ class TotalVariation(Prior):
         return 1e-4 if arrays.eps(v) > 1e-10 else 1e-6
 
     def _solve(
-        self, v: Array, step: Any, dual: Any, bounds: tuple[float, float], iterations: int | None, tol: float | None
+        self, v: Array, step: Any, dual: Any, bounds: tuple[float, float], iterations: int, tol: float | None
     ) -> tuple[Array, Array, float]:
         """Image, dual variable and the relative gap left above the tolerance."""
-        if iterations is None:
-            iterations, tol = self.iterations, self._tolerance(v) if tol is None else tol
         dual = self._start(v, dual)
         if not arrays.is_torch(step) and step == 0:
             return (v + 0) if bounds == UNBOUNDED else v.clip(*bounds), dual, 0.0

@@ -179,7 +179,9 @@ def _channels_first(array: Array, channel_axis: int | None, operator: Any) -> Ar
     if channel_axis is None:
         return array
     if isinstance(channel_axis, bool) or not hasattr(channel_axis, "__index__"):
-        raise DTypeError(f"channel_axis is {channel_axis!r}; expected an integer such as -1. Pass the axis of the bands.")
+        raise DTypeError(
+            f"channel_axis is {channel_axis!r}; expected an integer such as -1. Pass the axis of the bands."
+        )
     if not -array.ndim <= channel_axis < array.ndim:
         raise ArgumentError(
             f"channel_axis is {channel_axis}; the array has {array.ndim} axes. Pass an axis it has, such as -1."
@@ -249,9 +251,7 @@ def _require_counts(y: Array) -> None:
         )
 
 
-def _prior(
-    prior: Any, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]
-) -> tuple[Any, bool]:
+def _prior(prior: Any, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]) -> tuple[Any, bool]:
     """The prior with the bounds, and whether it has a strength to choose."""
     from priors import Box
 
@@ -300,19 +300,21 @@ def _named_prior(name: str, operator: Any, channels: bool, decisions: dict[str, 
 
 def _bounds(bounds: Any, operator: Any) -> tuple[float, float]:
     if operator.kind == "complex":
-        raise DTypeError(f"bounds are {bounds!r}; {operator!r} gives complex images, which have none. Pass bounds=None.")
+        raise DTypeError(
+            f"bounds are {bounds!r}; {operator!r} gives complex images, which have none. Pass bounds=None."
+        )
     try:
         lower, upper = (float(b) for b in bounds)
     except (TypeError, ValueError):
-        raise DTypeError(f"bounds are {bounds!r}; expected two numbers (lower, upper). Use -inf or inf for none.") from None
+        raise DTypeError(
+            f"bounds are {bounds!r}; expected two numbers (lower, upper). Use -inf or inf for none."
+        ) from None
     if not lower < upper:
         raise ArgumentError(f"bounds are ({lower}, {upper}); expected lower < upper. Swap or widen them.")
     return lower, upper
 
 
-def _solver(
-    solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[str, Decision]
-) -> Callable[..., Any]:
+def _solver(solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[str, Decision]) -> Callable[..., Any]:
     """A callable (data, prior, strength) -> algorithm."""
     from solvers.admm import ADMM
     from solvers.gradient import FISTA

@@ -53,7 +53,10 @@ class Info:
         return plot_info(self)
 
     def __str__(self) -> str:
-        lines = [str(self.plan), f"status    {self.status.name.lower()} after {self.iterations} steps: {self.status.value}"]
+        lines = [
+            str(self.plan),
+            f"status    {self.status.name.lower()} after {self.iterations} steps: {self.status.value}",
+        ]
         lines.append(f"residual  {self.residual:.3g} times the noise")
         lines.append("seconds   " + ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items()))
         return "\n".join(lines + [f"warning   {text}" for text in self.warnings])
@@ -216,6 +219,7 @@ def _final(
     request: Request, plan: Plan, choice: Choice | None, start: Array, callback: Any, progress: bool
 ) -> Solution:
     """The solve whose image is returned; it goes on from the last one of the search."""
+    assert plan.strength is not None  # given, or chosen by now
     algorithm = builder(plan)(request.operator, request.y, plan.strength)
     state = choice.warm(algorithm) if choice is not None else algorithm.init(start)
     return solve(algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, callback=callback, progress=progress)

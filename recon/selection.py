@@ -1,11 +1,11 @@
 """The predicted risk, and the search that makes it small.
 
-One number judges every choice: an unbiased estimate of how wrong the reconstruction is. With m measurements, their noise
-level sigma, and the divergence ``div`` of ``y -> A x(y)``,
+One number judges every choice: an unbiased estimate of how wrong the reconstruction is. With m measurements, their
+noise level sigma, and the divergence ``div`` of ``y -> A x(y)``,
 
     SURE      |A x - y|^2 / m + 2 sigma^2 div / m              where sigma is known (Stein 1981)
     GCV       |A x - y|^2 / m / (1 - div / m)^2                where it is not (Golub, Heath and Wahba 1979)
-    held-out  |A' x' - y'|^2 / m'                              where the operator picks samples: y' are kept back from x'
+    held-out  |A' x' - y'|^2 / m'                              where it picks samples: y' are kept back from x'
 
 ``div = b . (A x(y + eps b) - A x(y)) / eps`` for one random sign vector b (Ramani, Blu and Unser 2008): the probe is
 solved beside the measurement, as a batch of two. Poisson counts use the variance-weighted form with ``sigma^2 = y``.
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.noise import Gaussian, Poisson
+from recon.noise import Poisson
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.loop import solve
@@ -34,6 +34,7 @@ HELD_OUT = 0.1  # fraction of the samples kept back
 FACTOR = 3.0  # first spacing of the strengths tried
 FINE = 1.5  # spacing at which the search ends
 MAX_TRIALS = 14
+INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
 PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
 
 
@@ -81,8 +82,8 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         First strength; the search is bracketed from there.
     criterion : {"sure", "gcv", "held-out", "seen and unseen", "gcv and held-out"}
         How a strength is judged. "seen and unseen" adds the predicted risk of the pixels seen to the held-out one. "gcv
-        and held-out" returns the geometric mean of both minimisers: cross-validation sees fewer samples and errs towards
-        strong, GCV under aliasing towards weak.
+        and held-out" returns the geometric mean of both minimisers: cross-validation sees fewer samples and errs
+        towards strong, GCV under aliasing towards weak.
     rng : numpy.random.Generator
         Source of the probe and of the samples kept back.
     """
@@ -153,9 +154,7 @@ class _Warm:
             self.family = self.problem.build(self.operator, self.y, strength)
         algorithm = self.family.at(strength)
         state = algorithm.init(self.x0) if self.last is None else algorithm.restart(*self.last)
-        found = solve(
-            algorithm, state=state, max_iter=self.problem.max_iter, tol=self.problem.tol, objective=False
-        )
+        found = solve(algorithm, state=state, max_iter=self.problem.max_iter, tol=self.problem.tol, objective=False)
         self.last = (found.state, strength)
         return found.image
 
@@ -184,7 +183,7 @@ class _Predicted(_Warm):
         y = problem.y
         self.count = measured_count(problem.operator, y)
         self.weights, probe, self.gain = _probe(problem, rng)
-        self.filter = None if isinstance(problem.noise, Poisson) else _to_image(problem.operator)
+        self.filter: Any = None if isinstance(problem.noise, Poisson) else _to_image(problem.operator)
         xp = arrays.namespace(y)
         super().__init__(problem, problem.operator, xp.stack([y, y + probe]), xp.stack([problem.x0] * 2))
 
@@ -199,20 +198,27 @@ class _Predicted(_Warm):
 
     def rank(self, tried: list[_Figures]) -> list[float]:
         variance = 1.0 if isinstance(self.problem.noise, Poisson) else self.problem.noise.sigma**2
-        gcv = [f.residual / (1 - min(f.divergence, 0.99)) ** 2 for f in tried]
+        gcv = [_gcv(f) for f in tried]
         best = tried[int(np.argmin(gcv))]
         self.divergence = best.divergence
         if not self.problem.sigma_known:
             if self.filter is None:
                 return gcv
-            variance = best.residual / (1 - min(best.divergence, 0.99))
+            variance = best.residual / (1 - min(best.divergence, INTERPOLATES))
         return [f.image_residual + 2 * variance * f.image_divergence for f in tried]
 
     def _mean(self, a: Array, b: Array) -> float:
         return arrays.to_float(arrays.dot(a, b)) / self.count
 
     def _filtered(self, array: Array) -> Array:
-        return arrays.filter_fourier(array, self.filter, np.ndim(self.filter))
+        return arrays.filter_fourier(array, self.filter, len(self.operator.in_shape))
+
+
+def _gcv(figures: _Figures) -> float:
+    """Generalised cross-validation; infinite where the data are interpolated, zero residual over zero."""
+    if figures.divergence >= INTERPOLATES:
+        return math.inf
+    return figures.residual / (1 - figures.divergence) ** 2
 
 
 def _to_image(operator: Any) -> np.ndarray | None:
@@ -226,7 +232,7 @@ def _to_image(operator: Any) -> np.ndarray | None:
 def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Array]:
     """Weights of the residual, the probe added to y, and the array whose product with the response is the divergence.
 
-    That is the divergence ``sum_i d(A x)_i / d y_i``; for Poisson counts ``sum_i weight_i variance_i d(A x)_i / d y_i``.
+    It is ``sum_i d(A x)_i / d y_i``, for Poisson counts ``sum_i weight_i variance_i d(A x)_i / d y_i``.
     """
     y, operator = problem.y, problem.operator
     signs = _signs(y, operator, rng)

@@ -19,6 +19,7 @@ class CGState:
     r: Array  # residual b - M x
     p: Array  # search direction
     rz: Any  # <r, z> with z the preconditioned residual
+    floor: float  # rz at which the residual is rounding: the solution is found
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,20 @@ class CG:
     def init(self, x0: Array) -> CGState:
         r = self.b - self.matvec(x0)
         z = self._preconditioned(r)
-        return CGState(x=x0, r=r, p=z, rz=arrays.dot(r, z))
+        floor = arrays.eps(self.b) ** 2 * arrays.to_float(arrays.dot(self.b, self._preconditioned(self.b)))
+        return CGState(x=x0, r=r, p=z, rz=arrays.dot(r, z), floor=floor)
 
     def step(self, state: CGState, k: int) -> CGState:
         Mp = self.matvec(state.p)
         curvature = arrays.dot(state.p, Mp)
-        if not arrays.to_float(curvature) > 0:  # the residual is zero: this is the solution
+        if not arrays.to_float(curvature) > 0 or arrays.to_float(state.rz) <= state.floor:
             return state
         alpha = state.rz / curvature
         x = arrays.axpy(alpha, state.p, state.x)
         r = arrays.axpy(-alpha, Mp, state.r)
         z = self._preconditioned(r)
         rz = arrays.dot(r, z)
-        return CGState(x=x, r=r, p=arrays.axpy(rz / state.rz, state.p, z), rz=rz)
+        return CGState(x=x, r=r, p=arrays.axpy(rz / state.rz, state.p, z), rz=rz, floor=state.floor)
 
     def _preconditioned(self, r: Array) -> Array:
         return r if self.precondition is None else self.precondition(r)
@@ -72,6 +74,7 @@ class CGLSState:
     r: Array  # residual y - A x
     p: Array  # search direction
     gamma: Any  # squared norm of the normal residual A^H r - damping x
+    floor: float  # gamma at which that residual is rounding: the solution is found
 
 
 @dataclass(frozen=True)
@@ -99,19 +102,21 @@ class CGLS:
     def init(self, x0: Array) -> CGLSState:
         r = self.y - self.operator(x0)
         s = self._normal_residual(x0, r)
-        return CGLSState(x=x0, r=r, p=s, gamma=arrays.dot(s, s))
+        back = self.operator.adjoint(self.y)
+        floor = arrays.eps(s) ** 2 * arrays.to_float(arrays.dot(back, back))
+        return CGLSState(x=x0, r=r, p=s, gamma=arrays.dot(s, s), floor=floor)
 
     def step(self, state: CGLSState, k: int) -> CGLSState:
         q = self.operator(state.p)
         delta = arrays.dot(q, q) + self.damping * arrays.dot(state.p, state.p)
-        if not arrays.to_float(delta) > 0:
+        if not arrays.to_float(delta) > 0 or arrays.to_float(state.gamma) <= state.floor:
             return state
         alpha = state.gamma / delta
         x = arrays.axpy(alpha, state.p, state.x)
         r = arrays.axpy(-alpha, q, state.r)
         s = self._normal_residual(x, r)
         gamma = arrays.dot(s, s)
-        return CGLSState(x=x, r=r, p=arrays.axpy(gamma / state.gamma, state.p, s), gamma=gamma)
+        return CGLSState(x=x, r=r, p=arrays.axpy(gamma / state.gamma, state.p, s), gamma=gamma, floor=state.floor)
 
     def objective(self, x: Array) -> Any:
         """The function minimised."""

@@ -62,8 +62,8 @@ def steps_from(algorithm: Algorithm, state: Any) -> Iterator[Any]:
 def unroll(algorithm: Algorithm, x0: Array, n: int) -> Array:
     """Image after exactly ``n`` steps, with gradients for torch tensors."""
     state = algorithm.init(x0)
-    for state in islice(steps_from(algorithm, state), n):
-        pass
+    for k in range(n):
+        state = algorithm.step(state, k)
     return state.x
 
 
@@ -164,7 +164,7 @@ class _Watch:
         return arrays.to_float(self.objective(x)) if self.objective else math.nan
 
     def _grows(self, size: float, merit: float, change: float) -> bool:
-        """Whether the iterates run away: a splitting method may move far at first, so growth must be large and go on."""
+        """Whether the iterates run away; a splitting method may move far at first, so growth must be large."""
         self.reference = self.reference or size
         rising = len(self.history["change"]) > 3 and change > self.history["change"][-4]
         return size > FAR * self.reference or (rising and merit > FAR * max(self.first_merit, self.merit) > 0)

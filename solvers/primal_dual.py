@@ -131,7 +131,7 @@ class PDHG(Regularised):
     def _balanced(self, old: PDHGState, new: PDHGState) -> PDHGState:
         """Lengthen the primal step where the primal residual is the larger one, relative to the dual variables' size.
 
-        Sizes are those of the variables times the norms, not of ``K x`` and ``K^H p``: the latter vanish at the solution.
+        Sizes are those of the variables times the norms: ``K x`` and ``K^H p`` themselves vanish at the solution.
         """
         primal = _norm(arrays.axpy(-1.0 / new.tau, new.x - old.x, new.Kp - old.Kp))
         dual_sq = size_sq = 0.0

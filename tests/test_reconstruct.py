@@ -84,10 +84,10 @@ def test_colour_images_keep_their_layout(truth):
     A = ops.Blur(gaussian_psf(1.2), truth.shape)
     y = np.moveaxis(A(np.moveaxis(colours, -1, 0)), 0, -1)
     y = y + 0.01 * np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
-    x, info = reconstruct(y, A, channel_axis=-1, return_info=True)
+    x, info = reconstruct(y, A, channel_axis=-1, return_info=True, tol=1e-5)
     assert x.shape == colours.shape and "channels coupled" in str(info.plan)
     assert psnr(colours, x) > psnr(colours, y) + 1
-    same = reconstruct(np.moveaxis(y, -1, 0), A, channel_axis=0, strength=info.plan.strength)
+    same = reconstruct(np.moveaxis(y, -1, 0), A, channel_axis=0, strength=info.plan.strength, tol=1e-5)
     np.testing.assert_allclose(np.moveaxis(same, 0, -1), x, atol=5e-3)
 
 
@@ -178,8 +178,8 @@ def test_every_prior_goes_with_every_kind_of_operator(truth, blurred, prior):
 @pytest.mark.parametrize("solver", ["admm", "fista", "pdhg"])
 def test_solvers_agree_on_the_minimiser(blurred, solver):
     A, y = blurred
-    reference = reconstruct(y, A, strength=2e-3, tol=1e-6, max_iter=5000)
-    x = reconstruct(y, A, strength=2e-3, solver=solver, tol=1e-5, max_iter=5000)
+    reference = reconstruct(y, A, strength=2e-3, tol=1e-5, max_iter=2000)
+    x = reconstruct(y, A, strength=2e-3, solver=solver, tol=1e-4, max_iter=2000)
     np.testing.assert_allclose(x, reference, atol=5e-3)
 
 
@@ -206,8 +206,8 @@ def test_matrices_scipy_operators_and_callables_are_operators_too():
 
 def test_a_start_at_the_answer_stays_there(blurred):
     A, y = blurred
-    x = reconstruct(y, A, strength=1e-3, tol=1e-6, max_iter=3000)
-    again, info = reconstruct(y, A, strength=1e-3, x0=x, return_info=True)
+    x = reconstruct(y, A, strength=1e-3, tol=1e-5, max_iter=3000)
+    again = reconstruct(y, A, strength=1e-3, x0=x)
     np.testing.assert_allclose(again, x, atol=5e-3)
 
 
@@ -218,12 +218,11 @@ def test_a_callback_sees_every_step_and_can_stop(blurred):
     assert seen == [1, 2, 3, 4] and info.status is Status.STOPPED
 
 
-def test_data_that_contradict_the_operator_are_reported(truth, blurred):
-    _, y = blurred
+def test_data_that_contradict_the_operator_are_reported(truth):
     views = ops.ParallelBeam(truth.shape, 30, spacing=1 / N)
     shifted = ops.ParallelBeam(truth.shape, 30, spacing=1 / N, center=(views.out_shape[-1] - 1) / 2 + 6)
     with pytest.warns(ReconstructionWarning, match="times the noise"):
-        _, info = reconstruct(shifted(truth), views, noise=1e-3, return_info=True)
+        _, info = reconstruct(shifted(truth), views, noise=1e-3, max_iter=100, return_info=True)
     assert not info.trusted
 
 

@@ -79,7 +79,7 @@ def test_poisson_likelihood_satisfies_its_optimality_conditions(name):
     x = solve(algorithm, np.full(10, 5.0), max_iter=20000, tol=1e-12).image
     gradient = matrix.T @ (1 - y / (matrix @ x + 1.0)) + strength
     active = x > 1e-6
-    assert x.min() > -1e-9 and 0 < active.sum()
+    assert x.min() > -1e-9 and active.sum() > 0
     np.testing.assert_allclose(gradient[active], 0, atol=2e-5)
     assert (gradient[~active] > -2e-5).all()
 
@@ -142,7 +142,9 @@ def test_a_step_changes_neither_the_state_nor_the_outcome_of_a_second_call(name)
     algorithm = build(LeastSquares(A, y), L1(), 1.0)
     state = algorithm.init(np.ones(20))
     for k in range(3):
-        before = {f.name: np.copy(getattr(state, f.name)) for f in dataclasses.fields(state) if f.name in ("x", "v", "Kp")}
+        before = {
+            f.name: np.copy(getattr(state, f.name)) for f in dataclasses.fields(state) if f.name in ("x", "v", "Kp")
+        }
         first, second = algorithm.step(state, k), algorithm.step(state, k)
         np.testing.assert_array_equal(first.x, second.x)
         for field, value in before.items():
@@ -236,7 +238,11 @@ def test_gradients_pass_through_unrolled_steps(name):
             return (Term(self),)
 
     # Penalties and steps chosen from the data carry no gradient of their own: fix them.
-    fixed = {"admm": {"scale": 0.5, "balance": False}, "fista": {"step_size": 0.9 / A.norm() ** 2}, "pdhg": {"step_size": 0.1}}[name]
+    fixed = {
+        "admm": {"scale": 0.5, "balance": False},
+        "fista": {"step_size": 0.9 / A.norm() ** 2},
+        "pdhg": {"step_size": 0.1},
+    }[name]
 
     def last(measurement):
         algorithm = build(LeastSquares(A, measurement), Quadratic(), 1.0, **fixed)

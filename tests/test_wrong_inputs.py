@@ -96,10 +96,18 @@ def test_poisson_refuses_negative_counts(blur, y):
 
 OPERATORS = {
     "PSF of zeros": (lambda: ops.Blur(np.zeros((3, 3)), SHAPE), ArgumentError, ["psf is zero"]),
-    "PSF larger than the image": (lambda: ops.Blur(np.ones((3, 33)), SHAPE), ShapeError, ["psf", "(3, 33)", "(16, 16)"]),
+    "PSF larger than the image": (
+        lambda: ops.Blur(np.ones((3, 33)), SHAPE),
+        ShapeError,
+        ["psf", "(3, 33)", "(16, 16)"],
+    ),
     "PSF with NaN": (lambda: ops.Blur(np.full((3, 3), np.nan), SHAPE), NonFiniteError, ["psf holds 9"]),
     "unknown boundary": (lambda: ops.Blur(PSF, SHAPE, boundary="periodc"), OptionError, ["'periodic'"]),
-    "NaN angles": (lambda: ops.ParallelBeam(SHAPE, [0.0, np.nan, 1.0]), NonFiniteError, ["angles", "1 NaN", "at index 1", "Remove"]),
+    "NaN angles": (
+        lambda: ops.ParallelBeam(SHAPE, [0.0, np.nan, 1.0]),
+        NonFiniteError,
+        ["angles", "1 NaN", "at index 1", "Remove"],
+    ),
     "empty mask": (lambda: ops.Mask(np.zeros(SHAPE, bool)), ArgumentError, ["mask", "False everywhere"]),
     "factor that does not divide": (lambda: ops.Downsample(3, SHAPE), ReconError, ["factor", "3", "16"]),
 }

@@ -1,0 +1,35 @@
+"""Print every figure that must hold: ``python -m benchmarks.figures`` (peers are compared where they are installed)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks import adjoints, deblur, projector, strength, tv
+
+LIGHT = """
+import sys, time
+start = time.perf_counter()
+import recon
+spent = 1e3 * (time.perf_counter() - start)
+print(f"import recon: {spent:.0f} ms; torch loaded: {'torch' in sys.modules}; numba loaded: {'numba' in sys.modules}")
+"""
+
+
+def main() -> None:
+    sections = {
+        "Operators: adjoint, torch body, gradient": adjoints.main,
+        "Projector": projector.main,
+        "Proximal map of total variation": tv.main,
+        "Total-variation deblurring, choice of strength included": deblur.main,
+        "Strength chosen by itself": strength.main,
+    }
+    for title, section in sections.items():
+        print(f"\n== {title}", flush=True)
+        section()
+    print("\n== Import", flush=True)
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)
+
+
+if __name__ == "__main__":
+    main()
