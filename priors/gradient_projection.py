@@ -148,7 +148,7 @@ class PackedProblem:
         ascent = np.array([scale / (self.strength * norm) for scale in self.scales], v.dtype)
         for count in tiles.portions(n):
             run_jobs(
-                kernels.sweep_tile, kernels.sweep_tiles, v.size, len(v) * tiles.count, count,
+                kernels.sweep_tile, v.size, len(v) * tiles.count, count,
                 tile_rows(v, len(ascent) + 1), tiles.own, v, duals, phase, momentum, active, self._weights(v), ascent,
                 *self._limits(v), self.isotropic,
             )  # fmt: skip
@@ -163,7 +163,7 @@ class PackedProblem:
         weights = self._weights(v)
         out = np.empty((len(v), *v.shape[2:4], 4))
         run_jobs(
-            kernels.certify_tile, kernels.certify_tiles, v.size, len(v) * tiles.count,
+            kernels.certify_tile, v.size, len(v) * tiles.count,
             tile_rows(v, len(weights) + 1), tiles.own, image, v, duals, phase, weights, *self._limits(v),
             self.isotropic, out,
         )  # fmt: skip
@@ -185,7 +185,7 @@ def packed_value(x: np.ndarray, scales: Sequence[float], isotropic: bool) -> flo
     none, no_duals = x[:0], np.empty((len(x), 1, tiles.count, 0, 0, 0, tiles.own, 0), x.dtype)
     factors, free, out = np.array(scales, x.dtype), x.dtype.type(np.inf), np.empty((len(x), *x.shape[2:4], 4))
     run_jobs(
-        kernels.certify_tile, kernels.certify_tiles, x.size, len(x) * tiles.count, tile_rows(x, len(factors) + 1),
+        kernels.certify_tile, x.size, len(x) * tiles.count, tile_rows(x, len(factors) + 1),
         tiles.own, none, x, no_duals, np.zeros(len(x), np.int64), factors, -free, free, isotropic, out,
     )  # fmt: skip
     return float(out[..., 0].sum())
@@ -199,7 +199,7 @@ def exact_lines(
 
     rows, n = v.reshape(-1, v.shape[-1]), v.shape[-1]
     x = np.empty_like(rows)
-    run_jobs(kernels.line, kernels.lines, rows.size, len(rows), rows, x, strength)
+    run_jobs(kernels.line, rows.size, len(rows), rows, x, strength)
     dual = np.cumsum((x - rows) / strength, axis=-1, dtype=np.float64).astype(v.dtype).clip(-1, 1)
     dual[:, n - 1] = 0
     x = x if bounds == UNBOUNDED else x.clip(*bounds)  # exact along a line, where clipping keeps the order of pixels

@@ -116,7 +116,7 @@ class GroupNorm(Prior):
         scales = np.array(self.gradient.scales, px.dtype)
         tile = tile_rows(px, len(scales))
         run_jobs(
-            kernels.split_tile, kernels.split_tiles, pz.size, len(px) * -(-px.shape[3] // tile), tile, px, pz, pu,
+            kernels.split_tile, pz.size, len(px) * -(-px.shape[3] // tile), tile, px, pz, pu,
             z_new, u_new, b, scales, number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
         )  # fmt: skip
         primal_sq, dual_sq = sums.sum(axis=(0, 1, 2))

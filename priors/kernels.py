@@ -13,12 +13,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 _MATH = {"reassoc", "contract", "nsz", "arcp"}
 _inline = njit(inline="always")  # not compiled on its own: that would double the time to compile
 _leaf = njit(fastmath=_MATH, error_model="numpy", nogil=True, cache=True)
-_parallel = njit(fastmath=_MATH, error_model="numpy", parallel=True, cache=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -151,15 +150,6 @@ def sweep_tile(job, n, strip, own, v, duals, phase, momentum, active, weights, a
             )  # fmt: skip
 
 
-@_parallel
-def sweep_tiles(jobs, n, strip, own, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
-    """:func:`sweep_tile` for all jobs, in parallel."""
-    for job in prange(jobs):
-        sweep_tile(
-            np.int64(job), n, strip, own, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic
-        )  # fmt: skip
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Image of a dual variable, its total variation and its duality gap.
 
@@ -233,13 +223,6 @@ def certify_tile(job, strip, own, image, v, duals, phase, weights, lower, upper,
                     _row_sums(x, v[b], y, squares, inner, weights, p, s, z, i, i - start, out[b, z, i])
 
 
-@_parallel
-def certify_tiles(jobs, strip, own, image, v, duals, phase, weights, lower, upper, isotropic, out):
-    """:func:`certify_tile` for all jobs, in parallel."""
-    for job in prange(jobs):
-        certify_tile(np.int64(job), strip, own, image, v, duals, phase, weights, lower, upper, isotropic, out)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Signals: the exact proximal map along lines.
 
@@ -296,10 +279,3 @@ def line(job, v, x, strength):
     """Proximal map of ``strength`` times total variation of row ``job`` of ``v``, (lines, n), to ``x``."""
     work = np.empty((5, 2 * v.shape[1]))
     _line(v[job], x[job], strength, work[0], work[1], work[2], work[3], work[4])
-
-
-@_parallel
-def lines(jobs, v, x, strength):
-    """:func:`line` for all rows, in parallel."""
-    for job in prange(jobs):
-        line(np.int64(job), v, x, strength)

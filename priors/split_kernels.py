@@ -13,12 +13,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 _MATH = {"reassoc", "contract", "nsz", "arcp"}
 _inline = njit(inline="always")  # not compiled on its own: that would double the time to compile
 _leaf = njit(fastmath=_MATH, error_model="numpy", nogil=True, cache=True)
-_parallel = njit(fastmath=_MATH, error_model="numpy", parallel=True, cache=True)
 
 
 @_inline
@@ -143,10 +142,3 @@ def split_tile(job, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotr
             if depth >= 0 and s > 0:
                 _write_row(z_new[image], u_new[image], w, p, s, q, d, zs[image], z, i, sums[image, z, i])
                 _adjoint_row(b[image], w, p, s, scales, z, i)
-
-
-@_parallel
-def split_tiles(jobs, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
-    """:func:`split_tile` for all jobs, in parallel."""
-    for job in prange(jobs):
-        split_tile(np.int64(job), tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums)

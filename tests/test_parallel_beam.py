@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from recon.operators import ParallelBeam, _marching_numba, parallel_beam
-from solvers import errors
+from recon.operators import ParallelBeam, parallel_beam
+from solvers import errors, kernels
 
 RNG = np.random.default_rng(0)
 ANGLES = np.concatenate([RNG.uniform(-9, 9, 9), np.arange(-3, 6) * np.pi / 4, [1e-9, np.pi / 4 + 1e-12]])
@@ -178,7 +178,8 @@ def test_batch_equals_loop_whatever_the_threads(pays: bool, monkeypatch: pytest.
     x, y = RNG.standard_normal((2, 3, *A.in_shape)), RNG.standard_normal((2, 3, *A.out_shape))
     one_by_one = [A(image) for image in x.reshape(-1, *A.in_shape)]
     back_one_by_one = [A.adjoint(sinogram) for sinogram in y.reshape(-1, *A.out_shape)]
-    monkeypatch.setattr(_marching_numba, "parallel_pays", lambda size: pays)
+    monkeypatch.setattr(kernels, "parallel_pays", lambda size: pays)
+    monkeypatch.setattr(kernels, "threads", lambda: 3)
     monkeypatch.setattr(parallel_beam, "_SCRATCH_BYTES", 500_000)  # so that the batch is taken in pieces
     assert len(A._pieces(x.reshape(-1, *A.in_shape))) > 1
     np.testing.assert_array_equal(A(x).reshape(6, *A.out_shape), one_by_one)

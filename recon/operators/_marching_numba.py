@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from recon.operators._marching import PHASES, Marching
-from solvers.kernels import parallel_pays, run_parallel
+from solvers.kernels import block_of, run_jobs
 
 
 def project(images: np.ndarray, g: Marching, y: np.ndarray) -> None:
@@ -18,24 +19,27 @@ def project(images: np.ndarray, g: Marching, y: np.ndarray) -> None:
     whole = -(-rows // kernels.GROUP) * kernels.GROUP
     padded = np.zeros((batch, whole, kernels.LEFT + columns + kernels.RIGHT), images.dtype)
     padded[:, :rows, kernels.LEFT : kernels.LEFT + columns] = images
-    _launch("project", images.size * len(g.views), padded, rows, g, y)
+    _run(kernels.project_job, images.size * len(g.views), batch * len(g.views), padded, rows, g, y)
 
 
-def back_project(y: np.ndarray, g: Marching, shape: tuple[int, ...], kernel: str, *args: np.ndarray) -> np.ndarray:
-    """Sum the views ``g`` into images of ``shape``, with a kernel: ``collect`` (the adjoint) or ``smear``."""
+def back_project(y: np.ndarray, g: Marching, shape: tuple[int, ...], weights: np.ndarray | None = None) -> np.ndarray:
+    """Sum the views ``g`` into images of ``shape``: the adjoint, or interpolated with ``weights`` for each view."""
     from recon.operators import kernels
 
     (rows, columns), batch = shape, len(y)
     fine = np.empty((batch, len(g.views), PHASES, kernels.LEFT + g.width + kernels.RIGHT), y.dtype)
     images = np.zeros((batch, rows, columns + kernels.LANES), y.dtype)
-    _launch(kernel, batch * rows * columns * len(g.views), y, g, *args, fine, images)
+    work, views = batch * rows * columns * len(g.views), batch * len(g.views)
+    blocks = batch * -(-rows // kernels.BLOCK)
+    if weights is None:
+        _run(kernels.spread_job, work, views, y, g, fine)
+        _run(kernels.collect_job, work, blocks, fine, g, images)
+    else:
+        _run(kernels.interpolate_job, work, views, y, g, weights, fine)
+        _run(kernels.smear_job, work, blocks, fine, g, images)
     return images[:, :, :columns]
 
 
-def _launch(name: str, work: int, *args: Any) -> None:
-    from recon.operators import kernels
-
-    if parallel_pays(work):
-        run_parallel(getattr(kernels, f"{name}_parallel"), *args)
-    else:
-        getattr(kernels, f"{name}_serial")(*args)
+def _run(job: Callable[..., Any], work: int, tasks: int, *args: Any) -> None:
+    block = block_of(tasks)
+    run_jobs(job, work, -(-tasks // block), block, *args)

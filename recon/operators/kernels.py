@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from recon.operators._marching import PHASES, Marching
 
@@ -210,48 +210,34 @@ def _row_tasks(out: np.ndarray) -> int:
     return out.shape[0] * ((out.shape[1] + BLOCK - 1) // BLOCK)
 
 
-# Each kernel twice: numba's cache tells functions apart by name, not by whether they are parallel.
+# Jobs: each does a block of tasks.
 
 
 @njit(**_FAST)
-def project_serial(padded: np.ndarray, rows: int, g: Marching, out: np.ndarray) -> None:
-    for task in range(padded.shape[0] * g.views.size):
+def project_job(job: int, block: int, padded: np.ndarray, rows: int, g: Marching, out: np.ndarray) -> None:
+    for task in range(job * block, min((job + 1) * block, padded.shape[0] * g.views.size)):
         _project_view(task, padded, rows, g, out)
 
 
-@njit(parallel=True, **_FAST)
-def project_parallel(padded: np.ndarray, rows: int, g: Marching, out: np.ndarray) -> None:
-    for task in prange(padded.shape[0] * g.views.size):
-        _project_view(np.int64(task), padded, rows, g, out)
+@njit(**_FAST)
+def spread_job(job: int, block: int, y: np.ndarray, g: Marching, fine: np.ndarray) -> None:
+    for task in range(job * block, min((job + 1) * block, y.shape[0] * g.views.size)):
+        _spread_view(task, y, g, fine)
 
 
 @njit(**_FAST)
-def collect_serial(y: np.ndarray, g: Marching, fine: np.ndarray, out: np.ndarray) -> None:
-    for task in range(y.shape[0] * g.views.size):
-        _spread_view(task, y, g, fine)
-    for task in range(_row_tasks(out)):
+def collect_job(job: int, block: int, fine: np.ndarray, g: Marching, out: np.ndarray) -> None:
+    for task in range(job * block, min((job + 1) * block, _row_tasks(out))):
         _collect_block(task, fine, g, out)
 
 
-@njit(parallel=True, **_FAST)
-def collect_parallel(y: np.ndarray, g: Marching, fine: np.ndarray, out: np.ndarray) -> None:
-    for task in prange(y.shape[0] * g.views.size):
-        _spread_view(np.int64(task), y, g, fine)
-    for task in prange(_row_tasks(out)):
-        _collect_block(np.int64(task), fine, g, out)
+@njit(**_FAST)
+def interpolate_job(job: int, block: int, y: np.ndarray, g: Marching, weights: np.ndarray, fine: np.ndarray) -> None:
+    for task in range(job * block, min((job + 1) * block, y.shape[0] * g.views.size)):
+        _interpolate_view(task, y, g, weights, fine)
 
 
 @njit(**_FAST)
-def smear_serial(y: np.ndarray, g: Marching, weights: np.ndarray, fine: np.ndarray, out: np.ndarray) -> None:
-    for task in range(y.shape[0] * g.views.size):
-        _interpolate_view(task, y, g, weights, fine)
-    for task in range(_row_tasks(out)):
+def smear_job(job: int, block: int, fine: np.ndarray, g: Marching, out: np.ndarray) -> None:
+    for task in range(job * block, min((job + 1) * block, _row_tasks(out))):
         _smear_block(task, fine, g, out)
-
-
-@njit(parallel=True, **_FAST)
-def smear_parallel(y: np.ndarray, g: Marching, weights: np.ndarray, fine: np.ndarray, out: np.ndarray) -> None:
-    for task in prange(y.shape[0] * g.views.size):
-        _interpolate_view(np.int64(task), y, g, weights, fine)
-    for task in prange(_row_tasks(out)):
-        _smear_block(np.int64(task), fine, g, out)

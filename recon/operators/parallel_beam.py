@@ -113,7 +113,7 @@ class ParallelBeam(LinearOperator):
         return y.reshape(x.shape[:-2] + self.out_shape)
 
     def _adjoint(self, y: np.ndarray) -> np.ndarray:
-        return self._back_project(y, "collect")
+        return self._back_project(y)
 
     def smear(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         r"""Sum over views of ``weights[k]`` times the view's value where each pixel projects, linear between cells.
@@ -123,16 +123,16 @@ class ParallelBeam(LinearOperator):
         The back-projection of :func:`recon.fbp`: unlike the adjoint it has no pattern where the weights that Joseph's
         rays give to neighbouring pixels differ.
         """
-        return self._back_project(y, "smear", np.ascontiguousarray(weights, dtype=np.float64))
+        return self._back_project(y, np.ascontiguousarray(weights, dtype=np.float64))
 
-    def _back_project(self, y: np.ndarray, kernel: str, *args: np.ndarray) -> np.ndarray:
+    def _back_project(self, y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         sinograms = np.ascontiguousarray(y.reshape(-1, *self.out_shape))
         if not sinograms.flags.writeable:
             sinograms = sinograms.copy()  # or numba compiles everything once more for read-only memory
         x = np.empty((len(sinograms), *self.in_shape), y.dtype)
         for piece in self._pieces(sinograms):
             along_rows, along_columns = (
-                _marching_numba.back_project(sinograms[piece], g, shape, kernel, *args)
+                _marching_numba.back_project(sinograms[piece], g, shape, weights)
                 for g, shape in zip(self.marching, (self.in_shape, self.in_shape[::-1]), strict=True)
             )
             np.add(along_rows, along_columns.swapaxes(1, 2), out=x[piece])
