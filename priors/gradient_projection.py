@@ -24,14 +24,14 @@ import numpy as np
 
 from priors.differences import Gradient
 from priors.group_norm import GroupNorm, inner_differences
-from priors.layout import tile_rows
+from priors.layout import run_blocks, tile_rows
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.kernels import parallel_pays, run_jobs
+from solvers.kernels import parallel_pays
 
 FIRST_CHECK = 8  # sweeps before the first look at the duality gap; a look costs about half a sweep
-CACHE_BYTES = 1 << 23  # what a thread can keep in the caches between sweeps
-MARGIN = 1 / 16  # of the rows of a tile, on either side; what it costs to work alone for that many sweeps
+CACHE_BYTES = 1 << 22  # what a thread can keep in the caches between sweeps
+MOST_MARGIN = 16  # sweeps of a tile on its own; its margins are an eighth of it at most, which is then their cost
 LEAST_ROWS = 32  # tiles with fewer rows would not have margins worth having
 UNBOUNDED = (-np.inf, np.inf)
 
@@ -60,11 +60,11 @@ class Tiles:
         """Tiles that stay in the cache for several sweeps where rows are short enough, and enough for all threads."""
         images, channels, planes, rows, columns = v.shape
         row_bytes = channels * planes * (3 * directions + 1) * columns * v.itemsize
-        fits = int(CACHE_BYTES / (1 + 2 * MARGIN)) // row_bytes
+        fits = CACHE_BYTES // row_bytes
         share = -(-rows * images // arrays.threads()) if parallel_pays(v.size) else rows
         own = min(share, rows, fits if fits >= LEAST_ROWS else rows)
         own = -(-rows // -(-rows // own))  # of equal size
-        return cls(rows, own, max(1, int(MARGIN * own)) if own < rows else 0)
+        return cls(rows, own, min(max(own // 8, 1), MOST_MARGIN) if own < rows else 0)
 
     def scatter(self, dual: np.ndarray) -> np.ndarray:
         """``(image, channel, direction, depth, row, column)`` to slot 0 of ``(image, slot, tile, ...)``, with margins.
@@ -147,10 +147,9 @@ class PackedProblem:
         norm = squared_norm(self.scales, v.shape[5 - len(self.scales) :])
         ascent = np.array([scale / (self.strength * norm) for scale in self.scales], v.dtype)
         for count in tiles.portions(n):
-            run_jobs(
-                kernels.sweep_tile, v.size, len(v) * tiles.count, count,
-                tile_rows(v, len(ascent) + 1), tiles.own, v, duals, phase, momentum, active, self._weights(v), ascent,
-                *self._limits(v), self.isotropic,
+            run_blocks(
+                kernels.sweep_tiles, v.size, len(v) * tiles.count, count, tile_rows(v, len(ascent) + 1), tiles.own, v,
+                duals, phase, momentum, active, self._weights(v), ascent, *self._limits(v), self.isotropic,
             )  # fmt: skip
             phase[active] += count
             momentum[active] += count
@@ -162,10 +161,9 @@ class PackedProblem:
 
         weights = self._weights(v)
         out = np.empty((len(v), *v.shape[2:4], 4))
-        run_jobs(
-            kernels.certify_tile, v.size, len(v) * tiles.count,
-            tile_rows(v, len(weights) + 1), tiles.own, image, v, duals, phase, weights, *self._limits(v),
-            self.isotropic, out,
+        run_blocks(
+            kernels.certify_tiles, v.size, len(v) * tiles.count, tile_rows(v, len(weights) + 1), tiles.own, image, v,
+            duals, phase, weights, *self._limits(v), self.isotropic, out,
         )  # fmt: skip
         total, gap, fit, size = out.sum(axis=(1, 2)).T
         return gap, total + fit, 4 * np.finfo(v.dtype).eps * float(weights.sum()) * size
@@ -182,11 +180,11 @@ def packed_value(x: np.ndarray, scales: Sequence[float], isotropic: bool) -> flo
     from priors import kernels
 
     tiles = Tiles.fit(x, len(scales))
-    none, no_duals = x[:0], np.empty((len(x), 1, tiles.count, 0, 0, 0, tiles.own, 0), x.dtype)
+    none, no_duals = x[..., :0, :], np.empty((len(x), 1, tiles.count, 0, 0, 0, tiles.own, 0), x.dtype)
     factors, free, out = np.array(scales, x.dtype), x.dtype.type(np.inf), np.empty((len(x), *x.shape[2:4], 4))
-    run_jobs(
-        kernels.certify_tile, x.size, len(x) * tiles.count, tile_rows(x, len(factors) + 1),
-        tiles.own, none, x, no_duals, np.zeros(len(x), np.int64), factors, -free, free, isotropic, out,
+    run_blocks(
+        kernels.certify_tiles, x.size, len(x) * tiles.count, tile_rows(x, len(factors) + 1), tiles.own, none, x,
+        no_duals, np.zeros(len(x), np.int64), factors, -free, free, isotropic, out,
     )  # fmt: skip
     return float(out[..., 0].sum())
 
@@ -199,7 +197,7 @@ def exact_lines(
 
     rows, n = v.reshape(-1, v.shape[-1]), v.shape[-1]
     x = np.empty_like(rows)
-    run_jobs(kernels.line, rows.size, len(rows), rows, x, strength)
+    run_blocks(kernels.lines, rows.size, len(rows), rows, x, strength)
     dual = np.cumsum((x - rows) / strength, axis=-1, dtype=np.float64).astype(v.dtype).clip(-1, 1)
     dual[:, n - 1] = 0
     x = x if bounds == UNBOUNDED else x.clip(*bounds)  # exact along a line, where clipping keeps the order of pixels

@@ -9,10 +9,9 @@ import numpy as np
 
 from priors.base import Prior
 from priors.differences import Gradient
-from priors.layout import Layout, tile_rows
+from priors.layout import Layout, run_blocks, tile_rows
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.kernels import run_jobs
 
 
 @dataclass(frozen=True)
@@ -114,10 +113,10 @@ class GroupNorm(Prior):
         number = px.dtype.type
         least = float(np.finfo(px.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
         scales = np.array(self.gradient.scales, px.dtype)
-        tile = tile_rows(px, len(scales))
-        run_jobs(
-            kernels.split_tile, pz.size, len(px) * -(-px.shape[3] // tile), tile, px, pz, pu,
-            z_new, u_new, b, scales, number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
+        own = tile_rows(px, len(scales))
+        run_blocks(
+            kernels.split_tiles, pz.size, len(px) * -(-px.shape[3] // own), own, px, pz, pu, z_new, u_new, b, scales,
+            number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
         )  # fmt: skip
         primal_sq, dual_sq = sums.sum(axis=(0, 1, 2))
         z_new, u_new = (layout.unpack(a, z.shape, directions=True) for a in (z_new, u_new))

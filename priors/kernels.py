@@ -4,8 +4,9 @@ Images are real and C-contiguous, ``(image, channel, depth, row, column)``; diff
 channel, in the order of the spatial axes. Fewer spatial axes have leading axes of length 1 and fewer directions.
 Every group is norm-coupled over channels, and over directions where ``isotropic``. Complex images are two channels.
 
-A thread owns the rows it writes, sums are kept for each row, and every row is computed the same way whichever thread
-has it, so the result does not depend on the number of threads. Fast math leaves NaN and infinity alone.
+A kernel does one job of several (:func:`solvers.kernels.run_jobs`). A job owns the rows it writes, sums are kept for
+each row, and every row is computed the same way whichever job has it, so the result does not depend on the number of
+threads. Fast math leaves NaN and infinity alone.
 """
 
 from __future__ import annotations
@@ -119,35 +120,34 @@ def _sweep_strip(x, r, squares, v, y, old, new, beta, weights, ascent, lower, up
 
 
 @_leaf
-def sweep_tile(job, n, strip, own, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
-    """``n`` sweeps of a tile, which owns ``own`` rows, if its image is active; each leaves a row of its margins behind.
+def sweep_tiles(job, block, n, strip, own, v, duals, phase, momentum, active, weights, ascent, lower, upper, isotropic):
+    """``n`` sweeps of ``block`` tiles, of ``own`` rows each, as far as their images are active.
 
-    The tiles of image b are jobs ``b * tiles`` and following. Its dual variable is in slot ``phase[b] % 3``, the one
-    before it in ``(phase[b] + 2) % 3``; ``momentum[b]`` counts its sweeps since the last restart. The caller advances
-    both by ``n`` when all tiles are done.
+    Each sweep leaves a row of the margins behind. The tiles of image 0 come first, those of image 1 follow. The dual
+    variable of image b is in slot ``phase[b] % 3``, the one before it in ``(phase[b] + 2) % 3``; ``momentum[b]`` counts
+    its sweeps since the last restart. The caller advances both by ``n`` when all tiles are done.
     """
     tiles, directions = duals.shape[2], weights.size
-    channels, planes, rows, columns = v.shape[1:]
-    b, t = job // tiles, job % tiles
-    if not active[b]:
-        return
+    images, channels, planes, rows, columns = v.shape
     margin = (duals.shape[6] - own) // 2
     x = np.zeros((min(planes, 2), channels, strip + 2, columns + 1), v.dtype)
     r = np.zeros((2 if directions == 3 else 1, channels, directions, strip + 2, columns + 1), v.dtype)
     squares = np.empty((1 if isotropic else directions, columns), v.dtype)
-    for k in range(n):
-        at, age = phase[b] + k, momentum[b] + k
-        beta = v.dtype.type(age / (age + 5))
-        y, old, new = duals[b, at % 3, t], duals[b, (at + 2) % 3, t], duals[b, (at + 1) % 3, t]
-        if age == 0:
-            old = y  # there may be none
-        reach = max(margin - 1 - k, 0)
-        top, end = max(t * own - reach, 0), min((t + 1) * own + reach, rows)
-        for first in range(top, end, strip):
-            _sweep_strip(
-                x, r, squares, v[b], y, old, new, beta, weights, ascent, lower, upper,
-                first, min(first + strip, end), t * own - margin,
-            )  # fmt: skip
+    for tile in range(job * block, min((job + 1) * block, images * tiles)):
+        b, t = tile // tiles, tile % tiles
+        for k in range(n if active[b] else 0):
+            at, age = phase[b] + k, momentum[b] + k
+            beta = v.dtype.type(age / (age + 5))
+            y, old, new = duals[b, at % 3, t], duals[b, (at + 2) % 3, t], duals[b, (at + 1) % 3, t]
+            if age == 0:
+                old = y  # there may be none
+            reach = max(margin - 1 - k, 0)
+            top, end = max(t * own - reach, 0), min((t + 1) * own + reach, rows)
+            for first in range(top, end, strip):
+                _sweep_strip(
+                    x, r, squares, v[b], y, old, new, beta, weights, ascent, lower, upper,
+                    first, min(first + strip, end), t * own - margin,
+                )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -190,37 +190,46 @@ def _row_sums(x, v, y, squares, inner, weights, p, s, z, i, row, out):
     out[0], out[1], out[2], out[3] = total, gap, fit / 2, size
 
 
-@_leaf
-def certify_tile(job, strip, own, image, v, duals, phase, weights, lower, upper, isotropic, out):
-    """Write the image rows that a tile owns, and the sums of each (see :func:`_row_sums`) to (image, depth, row, 4).
+@_inline
+def _certify_strip(x, r, squares, inner, image, v, y, weights, lower, upper, first, stop, start, out):
+    channels, planes, _, columns = v.shape
+    zero = v.dtype.type(0)
+    if len(r) > 1:
+        r[1] = 0  # the plane before the first one
+    for z in range(-1, planes):
+        p = z % 2
+        if z + 1 < planes:
+            _image_plane(x, r, v, y, y, zero, weights, lower, upper, 1 - p, z + 1, first, stop, start)
+        if z >= 0:
+            for i in range(first, stop):
+                s = i - first + 1
+                for c in range(channels if image.size else 0):
+                    for j in range(columns):
+                        image[c, z, i, j] = x[p, c, s, j]
+                _row_sums(x, v, y, squares, inner, weights, p, s, z, i, i - start, out[z, i])
 
-    Without dual variables (of size 0) the image is ``v``, and ``image`` may have size 0 as well.
+
+@_leaf
+def certify_tiles(job, block, strip, own, image, v, duals, phase, weights, lower, upper, isotropic, out):
+    """Write the image rows of ``block`` tiles, and the sums of each (see :func:`_row_sums`) to (image, depth, row, 4).
+
+    Without dual variables (of size 0) the image is ``v``, and ``image`` may have no rows.
     """
     tiles, directions = duals.shape[2], weights.size
-    channels, planes, rows, columns = v.shape[1:]
-    b, t = job // tiles, job % tiles
-    y = duals[b, phase[b] % duals.shape[1], t]
-    start = t * own - (duals.shape[6] - own) // 2
-    zero = v.dtype.type(0)
+    images, channels, planes, rows, columns = v.shape
     x = np.zeros((min(planes, 2), channels, strip + 2, columns + 1), v.dtype)
     r = np.zeros((2 if directions == 3 else 1, channels, directions, strip + 2, columns + 1), v.dtype)
     squares, inner = np.empty((1 if isotropic else directions, columns), v.dtype), np.empty(columns, v.dtype)
-    end = min((t + 1) * own, rows)
-    for first in range(t * own, end, strip):
-        stop = min(first + strip, end)
-        if len(r) > 1:
-            r[1] = 0
-        for z in range(-1, planes):
-            p = z % 2
-            if z + 1 < planes:
-                _image_plane(x, r, v[b], y, y, zero, weights, lower, upper, 1 - p, z + 1, first, stop, start)
-            if z >= 0:
-                for i in range(first, stop):
-                    s = i - first + 1
-                    for c in range(channels if image.size else 0):
-                        for j in range(columns):
-                            image[b, c, z, i, j] = x[p, c, s, j]
-                    _row_sums(x, v[b], y, squares, inner, weights, p, s, z, i, i - start, out[b, z, i])
+    for tile in range(job * block, min((job + 1) * block, images * tiles)):
+        b, t = tile // tiles, tile % tiles
+        y = duals[b, phase[b] % duals.shape[1], t]
+        start = t * own - (duals.shape[6] - own) // 2
+        end = min((t + 1) * own, rows)
+        for first in range(t * own, end, strip):
+            stop = min(first + strip, end)
+            _certify_strip(
+                x, r, squares, inner, image[b], v[b], y, weights, lower, upper, first, stop, start, out[b]
+            )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -275,7 +284,8 @@ def _line(v, x, strength, knots, slopes, offsets, low, high):
 
 
 @_leaf
-def line(job, v, x, strength):
-    """Proximal map of ``strength`` times total variation of row ``job`` of ``v``, (lines, n), to ``x``."""
+def lines(job, block, v, x, strength):
+    """Proximal map of ``strength`` times total variation of ``block`` rows of ``v``, (lines, n), to ``x``."""
     work = np.empty((5, 2 * v.shape[1]))
-    _line(v[job], x[job], strength, work[0], work[1], work[2], work[3], work[4])
+    for k in range(job * block, min((job + 1) * block, len(v))):
+        _line(v[k], x[k], strength, work[0], work[1], work[2], work[3], work[4])

@@ -7,11 +7,14 @@ Complex numbers become two channels, which couples real and imaginary parts as t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from solvers.arrays import threads
+from solvers.kernels import block_of, run_jobs
 
 TILE_BYTES = 1 << 17  # scratch memory of a tile: well inside the second-level cache
 
@@ -65,3 +68,9 @@ def tile_rows(packed: np.ndarray, arrays: int) -> int:
     row_bytes = min(planes, 2) * channels * arrays * (columns + 1) * packed.itemsize
     share = -(-rows * images // (2 * threads()))
     return min(max(TILE_BYTES // row_bytes, 8), max(share, 8), rows)
+
+
+def run_blocks(kernel: Callable[..., Any], size: int, count: int, *args: Any) -> None:
+    """Do ``count`` tasks over ``size`` elements, in jobs ``kernel(job, tasks a job, *args)``."""
+    block = block_of(count)
+    run_jobs(kernel, size, -(-count // block), block, *args)

@@ -117,28 +117,37 @@ def _adjoint_row(b, w, p, s, scales, z, i):
                 b[c, z, i, j] += scales[k] * (w[p0, c, k, s0, j + shift] - w[p, c, k, s, j + 1])
 
 
-@_leaf
-def split_tile(job, tile, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
-    """Update a tile of ``tile`` rows; write ``|K x - z_new|^2`` and ``|z_new - z|^2`` of each row to ``sums``.
-
-    The tiles of image 0 are the first jobs, those of image 1 follow.
-    """
-    channels, n, planes, rows, columns = zs.shape[1:]
-    tiles = (rows + tile - 1) // tile
-    image, first = job // tiles, job % tiles * tile
-    stop = min(first + tile, rows)
-    w = np.empty((2 if n == 3 else 1, channels, n, stop - first + 1, columns + 1), x.dtype)
-    q, d = np.empty((channels, n, columns), x.dtype), np.empty((channels, n, columns), x.dtype)
-    factor = np.ones(((1 if isotropic else n) + 1, columns), x.dtype)
-    ring = np.empty(columns + 1, x.dtype)
+@_inline
+def _split_strip(w, q, d, factor, ring, x, zs, us, z_new, u_new, b, scales, step, relax, first, stop, sums):
+    n, planes, rows = zs.shape[1], zs.shape[2], zs.shape[3]
     for depth in range(-1 if n == 3 else 0, planes):
         p = depth % 2 if n == 3 else 0
         z = depth % planes
         for above in range(first - 1, stop):
             i, s = above % rows, above - first + 1
-            _differences(d, ring, x[image], scales, z, i)
-            _shrink_row(q, factor, d, zs[image], us[image], step, relax, z, i)
+            _differences(d, ring, x, scales, z, i)
+            _shrink_row(q, factor, d, zs, us, step, relax, z, i)
             _difference_row(w, p, s, q, factor, z, i, planes, rows)
             if depth >= 0 and s > 0:
-                _write_row(z_new[image], u_new[image], w, p, s, q, d, zs[image], z, i, sums[image, z, i])
-                _adjoint_row(b[image], w, p, s, scales, z, i)
+                _write_row(z_new, u_new, w, p, s, q, d, zs, z, i, sums[z, i])
+                _adjoint_row(b, w, p, s, scales, z, i)
+
+
+@_leaf
+def split_tiles(job, block, own, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
+    """Update ``block`` tiles of ``own`` rows; write ``|K x - z_new|^2`` and ``|z_new - z|^2`` of each row to ``sums``.
+
+    The tiles of image 0 come first, those of image 1 follow.
+    """
+    images, channels, n, _, rows, columns = zs.shape
+    tiles = (rows + own - 1) // own
+    w = np.empty((2 if n == 3 else 1, channels, n, own + 1, columns + 1), x.dtype)
+    q, d = np.empty((channels, n, columns), x.dtype), np.empty((channels, n, columns), x.dtype)
+    factor = np.ones(((1 if isotropic else n) + 1, columns), x.dtype)
+    ring = np.empty(columns + 1, x.dtype)
+    for tile in range(job * block, min((job + 1) * block, images * tiles)):
+        k, first = tile // tiles, tile % tiles * own
+        _split_strip(
+            w, q, d, factor, ring, x[k], zs[k], us[k], z_new[k], u_new[k], b[k], scales, step, relax,
+            first, min(first + own, rows), sums[k],
+        )  # fmt: skip

@@ -19,7 +19,8 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.loop import Solution, Status, solve
 
-SEARCH_TOL = 2.0  # solves of the search may be this much looser than the last one
+SEARCH_TOL = 5.0  # solves of the search may be this much looser than the last one
+SEARCH_TOL_SAMPLED = 2.0  # the same where unmeasured samples take many steps to fill
 CONTRADICTED = 1.5  # residual over noise above which the answer does not explain the data
 CONTRADICTED_BY_ESTIMATE = 3.0  # the same where the noise level is itself an estimate
 
@@ -195,7 +196,7 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
         return plan, None
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
-        plan.max_iter, SEARCH_TOL * plan.tol,
+        plan.max_iter, (SEARCH_TOL if request.operator.sampling is None else SEARCH_TOL_SAMPLED) * plan.tol,
     )  # fmt: skip
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
     reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"

@@ -34,6 +34,7 @@ HELD_OUT = 0.1  # fraction of the samples kept back
 FACTOR = 3.0  # first spacing of the strengths tried
 FINE = 1.5  # spacing at which the search ends
 MAX_TRIALS = 14
+LEVEL = 1e-4  # relative change of the risk that is no change
 INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
 PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
 
@@ -116,10 +117,12 @@ def minimise(
         points = sorted(tried)
         best = min(points, key=tried.__getitem__)
         i = points.index(best)
-        if i == 0:
-            t = best - math.log(FACTOR)
-        elif i == len(points) - 1:
-            t = best + math.log(FACTOR)
+        if math.isinf(tried[best]):  # nothing but interpolation so far
+            t = points[-1] + math.log(FACTOR)
+        elif i in (0, len(points) - 1):
+            if _flat(points, tried, i):
+                break
+            t = best + math.copysign(math.log(FACTOR), i - 0.5)
         else:
             t = _vertex(points[i - 1 : i + 2], tried)
             if points[i + 1] - points[i - 1] <= 2 * math.log(FINE) or abs(t - best) < 0.4 * math.log(FINE):
@@ -127,6 +130,12 @@ def minimise(
                 break
     trials = tuple(Trial(start * math.exp(t), value) for t, value in tried.items())
     return start * math.exp(best), trials
+
+
+def _flat(points: list[float], values: dict[float, float], i: int) -> bool:
+    """Whether the last two steps towards the end point ``i`` changed next to nothing."""
+    towards = [values[t] for t in (points[:3] if i == 0 else points[:-4:-1])]
+    return len(towards) == 3 and math.isfinite(towards[2]) and towards[2] - towards[0] <= LEVEL * abs(towards[2])
 
 
 def _vertex(points: list[float], values: dict[float, float]) -> float:
@@ -145,14 +154,14 @@ class _Warm:
 
     def __init__(self, problem: Problem, operator: Any, y: Array, x0: Array):
         self.problem, self.operator, self.y, self.x0 = problem, operator, y, x0
-        self.family: Any = None  # the algorithm at the first strength; the others share what it worked out
+        self.family: Any = None  # the last algorithm; the next one shares what it worked out
         self.last: Any = None  # state of the last solve, and its strength
         self.divergence: float | None = None
 
     def solve(self, strength: float) -> Array:
         if self.family is None:
             self.family = self.problem.build(self.operator, self.y, strength)
-        algorithm = self.family.at(strength)
+        algorithm = self.family = self.family.at(strength)
         state = algorithm.init(self.x0) if self.last is None else algorithm.restart(*self.last)
         found = solve(algorithm, state=state, max_iter=self.problem.max_iter, tol=self.problem.tol, objective=False)
         self.last = (found.state, strength)

@@ -31,6 +31,8 @@ from solvers.arrays import Array
 from solvers.protocols import Term
 from solvers.regularised import Regularised
 
+BALANCED = 2.0  # imbalance that is left alone
+STEP_OF_SPREAD = 0.3  # a grey-value step that matters, over the standard deviation of the image
 BALANCE_AT = frozenset((2, 5, 9, 14, 20, 30, 45, 70, 100, 150, 200))  # finitely often: convergence is kept
 
 
@@ -139,15 +141,16 @@ class ADMM(Regularised):
     def restart(self, state: ADMMState, strength: float, item: int | None = None) -> ADMMState:
         """Turn a state of the problem at another ``strength`` into a start for this one.
 
-        Thresholds ``strength / rho`` are kept, so that split and scaled dual variables stay valid. ``item`` takes one
-        image of a batch.
+        At the solution the dual variables of data and constraints balance that of the prior, so all of them follow the
+        strength: with ``rho`` in proportion to it, split and scaled dual variables stay valid. ``item`` takes one image
+        of a batch.
         """
         if item is not None:
             z, u, b = (tuple(a[item] for a in group) for group in (state.z, state.u, state.b))
             Gx = None if state.Gx is None else state.Gx[item]
             state = replace(state, x=state.x[item], z=z, u=u, b=b, Gx=Gx)
         ratio = self.strength / strength
-        rho = tuple(r * ratio if s.tunable else r for r, s in zip(state.rho, self._splits, strict=True))
+        rho = tuple(r * ratio for r in state.rho)
         return replace(state, rho=rho, inverse=self._inverse(rho, state.x))
 
     def step(self, state: ADMMState, k: int) -> ADMMState:
@@ -258,11 +261,11 @@ class ADMM(Regularised):
         if not arrays.to_float(arrays.norm(x)) > 0:
             x = self.data.operator.adjoint(self.data.y) / self._curvature
         spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(arrays.size(x))
-        return 0.1 * spread if spread > 0 else 1.0
+        return STEP_OF_SPREAD * spread if spread > 0 else 1.0
 
     def _balanced(self, state: ADMMState, imbalance: tuple[float, ...]) -> ADMMState:
         """Bring primal and dual residuals together by changing the penalties, and the duals with them."""
-        factors = tuple(min(max(f, 0.1), 10.0) if not 0.7 < f < 1.4 else 1.0 for f in imbalance)
+        factors = tuple(min(max(f, 0.1), 10.0) if not 1 / BALANCED < f < BALANCED else 1.0 for f in imbalance)
         if all(f == 1.0 for f in factors):
             return state
         rho = tuple(r * f for r, f in zip(state.rho, factors, strict=True))

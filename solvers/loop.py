@@ -15,6 +15,7 @@ from solvers.arrays import Array
 from solvers.protocols import Algorithm
 
 FAR = 1e3  # growth, of the image's norm or of the objective, that no convergent solver shows
+SETTLING = 3  # looks in which a solver may still move anywhere
 CHECK_EVERY = 5  # steps between two looks at the iterate; a look costs about one pass over the image
 
 
@@ -135,7 +136,7 @@ class _Watch:
         self.merit = self.first_merit = self._merit_of(state.x)
         self.settled = 0
         self.last_k = 0
-        self.reference = arrays.to_float(arrays.norm(state.x))  # size of the start, or of the first iterate
+        self.size = arrays.to_float(arrays.norm(state.x))  # largest of the start and the first iterates
 
     def elapsed(self) -> float:
         return time.perf_counter() - self.start
@@ -164,10 +165,14 @@ class _Watch:
         return arrays.to_float(self.objective(x)) if self.objective else math.nan
 
     def _grows(self, size: float, merit: float, change: float) -> bool:
-        """Whether the iterates run away; a splitting method may move far at first, so growth must be large."""
-        self.reference = self.reference or size
-        rising = len(self.history["change"]) > 3 and change > self.history["change"][-4]
-        return size > FAR * self.reference or (rising and merit > FAR * max(self.first_merit, self.merit) > 0)
+        """Whether the iterates run away; a splitting method may move far at first, so growth must be large and late."""
+        looks = len(self.history["change"])
+        if looks <= SETTLING:
+            self.size = max(self.size, size)
+            self.first_merit = max(self.first_merit, merit)
+            return False
+        rising = change > self.history["change"][-2]
+        return rising and (size > FAR * self.size or merit > FAR * self.first_merit > 0)
 
 
 class _NoBar:

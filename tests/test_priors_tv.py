@@ -27,6 +27,15 @@ def random(shape, dtype=np.float64, seed=0):
     return (x + 1j * rng.standard_normal(shape) if np.issubdtype(dtype, np.complexfloating) else x).astype(dtype)
 
 
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    """Small tensors gain nothing from more, and wait long for them on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def frozen(x):
     x.flags.writeable = False
     return x
