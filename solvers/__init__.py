@@ -5,19 +5,33 @@ from typing import TYPE_CHECKING
 from solvers._lazy import attach
 
 if TYPE_CHECKING:
+    from solvers.admm import ADMM as ADMM
     from solvers.data_terms import LeastSquares as LeastSquares
     from solvers.data_terms import PoissonLikelihood as PoissonLikelihood
+    from solvers.gradient import FISTA as FISTA
+    from solvers.gradient import ProximalGradient as ProximalGradient
+    from solvers.krylov import CG as CG
+    from solvers.krylov import CGLS as CGLS
+    from solvers.krylov import RegularisedCG as RegularisedCG
     from solvers.loop import Solution as Solution
     from solvers.loop import Status as Status
     from solvers.loop import solve as solve
     from solvers.loop import steps as steps
     from solvers.loop import unroll as unroll
+    from solvers.primal_dual import PDHG as PDHG
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "ADMM": "solvers.admm",
+        "CG": "solvers.krylov",
+        "CGLS": "solvers.krylov",
+        "FISTA": "solvers.gradient",
         "LeastSquares": "solvers.data_terms",
+        "PDHG": "solvers.primal_dual",
         "PoissonLikelihood": "solvers.data_terms",
+        "ProximalGradient": "solvers.gradient",
+        "RegularisedCG": "solvers.krylov",
         "Solution": "solvers.loop",
         "Status": "solvers.loop",
         "solve": "solvers.loop",

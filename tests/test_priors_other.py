@@ -91,6 +91,15 @@ def test_dtypes_are_kept(prior):
 
 
 @pytest.mark.parametrize("prior", PRIORS, ids=repr)
+def test_every_prior_can_be_started_from_its_dual(prior):
+    v = random((3, 6, 5))
+    x, dual = prior.prox_from(v, 0.3)
+    np.testing.assert_array_equal(x, prior.prox(v, 0.3))
+    again, _ = prior.prox_from(v, 0.3, dual, iterations=3)
+    np.testing.assert_allclose(again, x, atol=1e-3)
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=repr)
 def test_pickles(prior):
     again = pickle.loads(pickle.dumps(prior))
     v = random((3, 6, 5))

@@ -258,6 +258,20 @@ def test_batches_are_independent():
     assert prior.prox(v[:0], 0.4).shape == (0, 3, 11, 12)
 
 
+def test_many_small_images_share_jobs(monkeypatch):
+    v = random((50, 5, 7))
+    alone = np.stack([TotalVariation().prox(image, 0.4) for image in v])
+    lines = TotalVariation(1).prox(v, 0.4)
+    function = TotalVariation().terms()[0].function
+    z, u = random((50, 2, 5, 7), seed=1), random((50, 2, 5, 7), seed=2)
+    split = [function.split_step(*item, 0.2, 1.5)[:3] for item in zip(v, z, u, strict=True)]
+    monkeypatch.setattr(launching, "PARALLEL_SIZE", 1)
+    np.testing.assert_array_equal(TotalVariation().prox(v, 0.4), alone)
+    np.testing.assert_array_equal(TotalVariation(1).prox(v, 0.4), lines)
+    for got, wanted in zip(function.split_step(v, z, u, 0.2, 1.5)[:3], zip(*split, strict=True), strict=True):
+        np.testing.assert_array_equal(got, np.stack(wanted))
+
+
 def test_warm_start_continues():
     v = random((30, 30))
     prior = TotalVariation()
