@@ -9,7 +9,7 @@ import pytest
 
 from recon.noise import Gaussian, Poisson, estimate_sigma
 from recon.operators import Blur, CartesianMRI, Identity, Mask
-from recon.selection import Problem, choose_strength, measured_count, minimise, natural_criterion
+from recon.selection import PASSED, Problem, choose_strength, measured_count, minimise, natural_criterion
 from solvers.data_terms import LeastSquares
 from solvers.krylov import RegularisedCG
 from solvers.protocols import Term
@@ -75,6 +75,25 @@ def test_sure_equals_the_squared_error_plus_the_noise():
         image = (truth + noise) / (1 + trial.strength)
         # |A x - truth|^2 = SURE - sigma^2, up to the fluctuation of one draw
         assert trial.risk - 0.25 == pytest.approx(np.mean((image - truth) ** 2), abs=0.02)
+
+
+def test_the_risk_of_a_deblurred_image_is_the_error_of_the_image():
+    # Differences of the risk between strengths are those of the squared error, over the frequencies that pass.
+    rng = np.random.default_rng(8)
+    truth = np.kron(rng.standard_normal((64, 64)), np.ones((8, 8)))
+    A = Blur(np.ones((3, 3)) / 9, truth.shape)
+    y = A(truth) + 0.1 * rng.standard_normal(truth.shape)
+    trials = choose_strength(ridge_problem(A, y, 0.1), 0.1, "sure", np.random.default_rng(9)).trials
+    gram = A.fourier_gram()
+    weights = gram / (gram / gram.max() + PASSED)
+
+    def error(strength):
+        spectrum = np.fft.fft2(A.solve_shifted(A.adjoint(y), strength) - truth)
+        return np.sum(weights * np.abs(spectrum) ** 2) / truth.size**2
+
+    errors = np.array([error(trial.strength) for trial in trials])
+    risks = np.array([trial.risk for trial in trials])
+    np.testing.assert_allclose(risks - risks[0], errors - errors[0], atol=0.05 * np.ptp(errors))
 
 
 def test_gcv_finds_nearly_the_best_strength_without_the_noise_level():

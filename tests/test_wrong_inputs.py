@@ -157,6 +157,13 @@ def test_too_many_angles_name_the_geometry():
     assert_says(caught.value, ["y has shape (181, 640)", "(180, 640)", "181 angles"])
 
 
+def test_rows_between_angles_and_detectors_are_named():
+    views = ops.ParallelBeam((64, 64), 181, detectors=640)
+    with pytest.raises(ShapeError) as caught:
+        reconstruct(np.zeros((181, 2, 640), np.float32), views)
+    assert_says(caught.value, ["y has shape (181, 2, 640)", "np.moveaxis(y, -2, 0)"])
+
+
 def assert_says(error: BaseException, words: list[str]) -> None:
     text = str(error)
     for word in words:

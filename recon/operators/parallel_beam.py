@@ -165,6 +165,8 @@ class ParallelBeam(LinearOperator):
             return f"Pass an image of shape {expected}, or shape={given[-2:]} to ParallelBeam."
         if given[-2:] == expected[::-1]:
             return "A sinogram is (angles, detectors). Pass y with its last two axes exchanged."
+        if len(given) > 2 and (given[-3], given[-1]) == expected:
+            return f"Leading axes are a batch of sinograms. Pass np.moveaxis({name}, -2, 0)."
         if len(given) >= 2 and given[-1] == expected[-1]:
             return f"Pass {given[-2]} angles."
         if len(given) >= 2 and given[-2] == expected[-2]:
