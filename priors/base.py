@@ -14,8 +14,9 @@ import numpy as np
 
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
+from solvers.errors import ArgumentError, OperatorError, ShapeError
 from solvers.protocols import Term
+from solvers.validation import as_inexact, positive_float
 
 
 class Prior:
@@ -99,7 +100,7 @@ class Prior:
 
     def _admit(self, name: str, x: Any) -> Array:
         """Return ``x`` as floating point, or say what is wrong with it."""
-        x = as_floating(name, x)
+        x = as_inexact(name, x)
         if x.ndim < self.image_ndim:
             raise ShapeError(
                 f"{name} has shape {tuple(x.shape)}; {self!r} takes images of at least {self.image_ndim} axes. "
@@ -218,27 +219,6 @@ def _parts(prior: Prior) -> tuple[Prior, ...]:
     return prior.parts if isinstance(prior, Sum) else (prior,)
 
 
-def as_floating(name: str, x: Any) -> Array:
-    """Return ``x`` as an array of single or double precision; integers become float32 where it holds them."""
-    if arrays.is_torch(x):
-        return x if x.is_floating_point() or x.is_complex() else x.float()
-    x = np.asarray(x)
-    if x.dtype in (np.float32, np.float64, np.complex64, np.complex128):
-        return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
-    if x.dtype.kind not in "biufc":
-        raise DTypeError(f"{name} has dtype {x.dtype}; expected numbers. Convert it, for example to float32.")
-    if x.dtype.itemsize > 8:  # extended precision
-        return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64)
-    return x.astype(np.result_type(x.dtype, np.float32))
-
-
 def step_size(step: Any) -> Any:
     """Return ``step`` as a Python float (tensors pass), or say what is wrong with it."""
-    if arrays.is_torch(step):
-        return step
-    if isinstance(step, (bool, np.bool_, str)) or not hasattr(step, "__float__"):
-        raise DTypeError(f"step is {step!r}; expected a number. Pass a plain number.")
-    number = float(step)
-    if not (math.isfinite(number) and number >= 0):
-        raise ArgumentError(f"step is {number}; expected a finite number of at least 0. Pass such a number.")
-    return number
+    return step if arrays.is_torch(step) else positive_float("step", step, zero=True)

@@ -55,14 +55,14 @@ def tooth(place: Path) -> Scene:
     y, operator = sinograms[0, ::3], scan(angles[::3])
     window = (0.0, float(np.quantile(every, 0.999)))
     return Scene(
-        name="tooth, 61 of 181 X-ray views",
+        name="tooth, 61 X-ray views",
         y=y,
         operator=operator,
         baseline=lambda: fbp(y, operator),
         baseline_name="filtered back-projection",
         beside=(
-            Panel("filtered back-projection, all 181 views", every, window),
-            Panel(f"sinogram, axis found at cell {center:.1f}", y, (0, float(y.max()))),
+            Panel("all 181 views, filtered back-projection", every, window),
+            Panel(f"61 views, axis found at cell {center:.1f}", y, (0, float(y.max()))),
         ),
         window=window,
     )
@@ -88,7 +88,7 @@ def head(place: Path) -> Scene:
         baseline=zero_filled,
         baseline_name="zero-filled, root sum of squares",
         beside=(
-            Panel("coil sensitivities, found", _tiled(np.abs(coils)), (0, 1)),
+            Panel(f"4 of {len(k)} coil sensitivities, found", _tiled(np.abs(coils[:4])), (0, 1)),
             Panel("k-space of a coil, log", *log_magnitude(k[0])),
         ),
         window=window,
@@ -139,8 +139,6 @@ def _binned(image: np.ndarray, factor: int) -> np.ndarray:
     return image[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor).mean(axis=(1, 3))
 
 
-def _tiled(images: np.ndarray, columns: int = 4) -> np.ndarray:
-    """Images of one size in rows of ``columns``, at most; a rest that fills no row is left out."""
-    rows = max(len(images) // columns, 1)
-    grid = images[: rows * columns].reshape(rows, -1, *images.shape[1:])
-    return np.concatenate([np.concatenate(list(row), axis=1) for row in grid], axis=0)
+def _tiled(four: np.ndarray) -> np.ndarray:
+    """Four images, two by two."""
+    return np.block([[four[0], four[1]], [four[2], four[3]]])

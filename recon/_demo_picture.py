@@ -20,18 +20,19 @@ def draw(results: Sequence[Result], path: Path, *, dpi: int = 110) -> None:
     from recon import files
 
     heights = [COLUMN * _aspect(result) + TITLE for result in results]
-    figure = Figure(figsize=(4 * COLUMN, sum(heights)), layout="constrained")
+    figure = Figure(figsize=(4 * COLUMN + TITLE, sum(heights)), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(results), 4, squeeze=False, height_ratios=heights)
     for row, result in zip(grid, results, strict=True):
+        row[0].set_ylabel(result.scene.name, fontsize=12)
         for axes, panel in zip(row, panels(result), strict=True):
-            # A measurement need not have the proportions of the image: it fills its cell.
-            same = panel.picture.shape[:2] == result.ours.picture.shape[:2]
             low, high = panel.window
-            axes.imshow(panel.picture, cmap="gray", vmin=low, vmax=high, aspect="equal" if same else "auto")
+            # A measurement need not have the proportions of the image: it fills its cell.
+            axes.imshow(panel.picture, cmap="gray", vmin=low, vmax=high, aspect="auto")
             axes.set_box_aspect(_aspect(result))
-            axes.set_title(panel.title, fontsize=10)
-            axes.axis("off")
+            axes.set_title(panel.title, fontsize=11)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
     with files.replacing(os.fspath(path)) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")
 
@@ -39,11 +40,9 @@ def draw(results: Sequence[Result], path: Path, *, dpi: int = 110) -> None:
 def panels(result: Result) -> tuple[Panel, Panel, Panel, Panel]:
     """The four pictures of a row."""
     scene = result.scene
-    known, seen = scene.beside
-    first = Panel(f"{scene.name}: {known.title}", known.picture, known.window)
     classical = Panel(_title(scene.baseline_name, result.classical), result.classical.picture, scene.window)
     ours = Panel(_title("reconstruct(y, A)", result.ours), result.ours.picture, scene.window)
-    return first, seen, classical, ours
+    return *scene.beside, classical, ours
 
 
 def _title(name: str, answer: Answer) -> str:

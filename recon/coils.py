@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from recon.validation import as_inexact, positive_int, require_finite
 from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, ShapeError
+from solvers.validation import as_inexact, positive_int, require_finite
+
+LEAST = 2  # half the width of a centre that still shows where the coils stand
 
 
 def sensitivities_from_center(k: Any, *, size: int | None = None) -> np.ndarray:
@@ -23,7 +25,7 @@ def sensitivities_from_center(k: Any, *, size: int | None = None) -> np.ndarray:
     Parameters
     ----------
     k : array of complex, shape (coils, ky, kx)
-        k-space as :class:`recon.operators.CartesianMRI` has it: the zero frequency at ``n // 2``, zeros where nothing was
+        k-space as :class:`recon.operators.CartesianMRI` has it: zero frequency at ``n // 2``, zeros where nothing was
         measured. Any number of axes after the coils.
     size : int, optional
         Samples along each axis of the centre, made odd; by default the largest that all coils measured in full.
@@ -55,14 +57,14 @@ def sensitivities_from_center(k: Any, *, size: int | None = None) -> np.ndarray:
     k = _k_space(k)
     shape = k.shape[1:]
     measured = (k != 0).all(axis=0)
-    reach = _reach(measured) if size is None else positive_int("size", size) // 2
-    center = tuple(slice(max(n // 2 - reach, 0), n // 2 + reach + 1) for n in shape)
-    if not measured[center].all() or reach < 2:
-        found = max(2 * _reach(measured) + 1, 0)
+    largest = _reach(measured)
+    reach = largest if size is None else positive_int("size", size) // 2
+    if not LEAST <= reach <= largest:
         raise ArgumentError(
-            f"the centre of k is measured in full over {found} samples along each axis; expected at least "
-            f"{max(size or 5, 5)}. Pass a size from 5 to {found}, or measure the sensitivities otherwise."
+            f"size is {size}; the centre of k is measured in full over {max(2 * largest + 1, 0)} samples along each axis, "
+            f"and {2 * LEAST + 1} is the least. Pass a size between, or sensitivities measured otherwise."
         )
+    center = tuple(slice(n // 2 - reach, n // 2 + reach + 1) for n in shape)
     low = np.zeros_like(k)
     low[(slice(None), *center)] = k[(slice(None), *center)] * _hann(shape, center, reach).astype(k.real.dtype)
     images = _images(low)

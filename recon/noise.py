@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from recon.validation import positive_float
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.validation import positive_float
 
 _MAD_TO_SIGMA = 1.4826  # 1 / Phi^-1(3/4): median absolute deviation of a normal variable
 _RAYLEIGH_MEDIAN = 1.17741  # sqrt(2 log 2): median modulus of a complex normal variable

@@ -12,10 +12,10 @@ from recon.noise import Gaussian, Poisson, estimate_sigma
 from recon.operators.base import Operator
 from recon.operators.wrappers import as_operator
 from recon.selection import natural_criterion
-from recon.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
+from solvers.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 
 PRIORS = ("auto", "tv", "wavelet", "tikhonov", "none")
 SOLVERS = ("auto", "admm", "fista", "pdhg", "cg")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from recon._rotation_axis import mirror_center, moment_center, opposite_views, sharpest_center
-from recon.validation import as_inexact, positive_float, require_finite
 from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, ShapeError
+from solvers.validation import as_inexact, positive_float, require_finite
 
 _FEWEST_CELLS = 8  # of a detector that can show where an object is
 

@@ -14,10 +14,10 @@ import numpy as np
 from recon.noise import Poisson
 from recon.plan import Decision, Plan, Request, channels_back, prepare
 from recon.selection import Choice, Problem, choose_strength, measured_count
-from recon.validation import known_keywords
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.loop import Solution, Status, solve
+from solvers.validation import known_keywords
 
 SEARCH_TOL = 5.0  # solves of the search may be this much looser than the last one
 SEARCH_TOL_SAMPLED = 2.0  # the same where unmeasured samples take many steps to fill

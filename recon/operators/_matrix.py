@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from recon.operators.base import LinearOperator
-from recon.validation import require_finite, shape_argument
 from solvers import arrays
 from solvers.errors import DTypeError, ShapeError
+from solvers.validation import require_finite, shape_argument
 
 
 class Matrix(LinearOperator):

@@ -15,10 +15,10 @@ import numpy as np
 
 from recon.operators._constants import Constant
 from recon.operators._fourier import fourier_divide
-from recon.validation import as_inexact, positive_float, shape_argument
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
+from solvers.validation import as_inexact, positive_float, shape_argument
 
 
 class Operator:

@@ -12,11 +12,11 @@ from recon.operators._constants import Constant
 from recon.operators._fourier import filter_half, half
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Crop, Identity
-from recon.validation import require_finite, shape_argument
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
 from solvers.step_sizes import TIGHTNESS, lanczos_norm
+from solvers.validation import require_finite, shape_argument
 
 
 class Blur(LinearOperator):

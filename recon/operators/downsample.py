@@ -13,9 +13,9 @@ from recon.operators._fourier import fourier_divide
 from recon.operators.base import LinearOperator
 from recon.operators.blur import Blur
 from recon.operators.pointwise import embed, window
-from recon.validation import positive_int, shape_argument
 from solvers.arrays import Array
 from solvers.errors import ShapeError
+from solvers.validation import positive_int, shape_argument
 
 
 class Downsample(LinearOperator):

@@ -9,9 +9,9 @@ import numpy as np
 
 from priors.differences import Gradient
 from recon.operators.base import LinearOperator
-from recon.validation import shape_argument
 from solvers.arrays import Array
 from solvers.errors import ShapeError
+from solvers.validation import shape_argument
 
 
 class FiniteDifference(LinearOperator):

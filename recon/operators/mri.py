@@ -10,11 +10,11 @@ import numpy as np
 from recon.operators._constants import Constant
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import boolean_mask
-from recon.validation import require_finite
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import DTypeError, ShapeError
 from solvers.step_sizes import lanczos_norm
+from solvers.validation import require_finite
 
 
 class CartesianMRI(LinearOperator):

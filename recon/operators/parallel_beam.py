@@ -10,8 +10,8 @@ import numpy as np
 from recon.operators import _marching_numba, _marching_torch
 from recon.operators._marching import PHASES, split_views
 from recon.operators.base import LinearOperator
-from recon.validation import positive_float, positive_int, shape_argument
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
+from solvers.validation import positive_float, positive_int, shape_argument
 
 _SCRATCH_BYTES = 2**26
 """Working memory of one kernel launch; longer batches are taken in pieces."""

@@ -11,9 +11,9 @@ import numpy as np
 
 from recon.operators._matrix import Matrix, matrix_shapes
 from recon.operators.base import LinearOperator, Operator
-from recon.validation import shape_argument
 from solvers import arrays
 from solvers.errors import DTypeError, OperatorError, OptionError, ShapeError, suggestion
+from solvers.validation import shape_argument
 
 Function = Callable[[np.ndarray], np.ndarray]
 Kind = Literal["any", "real", "complex"]

@@ -1,4 +1,4 @@
-"""Checks of arguments that the whole front door shares. Each error names the argument, the finding and the remedy."""
+"""Checks of arguments that all three packages share. Each error names the argument, the finding and the remedy."""
 
 from __future__ import annotations
 

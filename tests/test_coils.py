@@ -1,0 +1,96 @@
+"""Coil sensitivities estimated from the centre of k-space."""
+
+import numpy as np
+import pytest
+
+from recon import operators as ops
+from recon.coils import sensitivities_from_center
+from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
+
+
+def coils(shape: tuple[int, int], count: int = 4) -> np.ndarray:
+    """Smooth sensitivities around the image, of unit sum of squares, each with a phase of its own."""
+    rows, columns = (np.linspace(-1, 1, n) for n in shape)
+    turn = 2 * np.pi * np.arange(count) / count
+    away = (rows[:, None] - np.sin(turn)[:, None, None]) ** 2 + (columns - np.cos(turn)[:, None, None]) ** 2
+    raw = np.exp(-0.5 * away) * np.exp(1j * turn)[:, None, None]
+    return raw / np.sqrt((np.abs(raw) ** 2).sum(axis=0))
+
+
+def object_(shape: tuple[int, int]) -> np.ndarray:
+    rows, columns = (np.linspace(-1, 1, n) for n in shape)
+    disc = (rows[:, None] ** 2 + columns**2) < 0.8
+    return disc * (1 + 0.3 * np.cos(4 * rows[:, None]) * np.cos(3 * columns))
+
+
+def scan(shape: tuple[int, int], count: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    s = coils(shape, count)
+    mask = np.zeros(shape, bool)
+    mask[::3] = True
+    mask[shape[0] // 2 - 8 : shape[0] // 2 + 9] = True
+    return ops.CartesianMRI(mask, s)(object_(shape)), mask, s
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (63, 49)])
+def test_finds_the_sensitivities_where_there_is_an_object(shape):
+    k, _, truth = scan(shape)
+    found = sensitivities_from_center(k)
+    inside = object_(shape) > 0
+    # One phase a pixel is the image's to choose.
+    agreement = np.abs((found.conj() * truth).sum(axis=0))[inside]
+    assert agreement.min() > 0.98
+    assert agreement.mean() > 0.999
+
+
+def test_sum_of_squares_is_one():
+    found = sensitivities_from_center(scan((64, 48))[0])
+    np.testing.assert_allclose((np.abs(found) ** 2).sum(axis=0), 1, atol=1e-12)
+
+
+def test_reconstruct_with_them_beats_zero_filling():
+    from recon import reconstruct
+
+    k, mask, _ = scan((64, 48))
+    real, imaginary = np.random.default_rng(0).standard_normal((2, *k.shape))
+    k = k + 0.005 * mask * (real + 1j * imaginary)
+    truth = object_((64, 48))
+    image = np.abs(reconstruct(k, ops.CartesianMRI(mask, sensitivities_from_center(k))))
+    zero_filled = np.sqrt((np.abs(ops.CartesianMRI(mask).adjoint(k)) ** 2).sum(axis=0))
+    assert np.linalg.norm(image - truth) < 0.5 * np.linalg.norm(zero_filled - truth)
+
+
+def test_keeps_single_precision_and_the_input():
+    k = scan((32, 32))[0].astype(np.complex64)
+    k.flags.writeable = False
+    assert sensitivities_from_center(k).dtype == np.complex64
+
+
+def test_size_is_the_part_that_is_used():
+    k = scan((64, 48))[0]
+    narrow = sensitivities_from_center(k, size=7)
+    outside = k.copy()
+    outside[:, : 32 - 4] = 0
+    np.testing.assert_array_equal(sensitivities_from_center(outside, size=7), narrow)
+    assert np.abs(narrow - sensitivities_from_center(k)).max() > 1e-3
+
+
+def test_no_coil_sees_anything():
+    k = np.full((2, 16, 16), 1e-30 + 0j)
+    assert np.isfinite(sensitivities_from_center(k)).all()
+
+
+@pytest.mark.parametrize(
+    ("k", "size", "error", "words"),
+    [
+        (np.ones((2, 16, 16)), None, DTypeError, "k is of dtype float64"),
+        (np.ones(16, complex), None, ShapeError, r"k\[None\]"),
+        (np.full((2, 16, 16), np.nan + 0j), None, NonFiniteError, "k"),
+        (np.zeros((2, 16, 16), complex), None, ArgumentError, "over 0 samples"),
+        (np.ones((2, 16, 16), complex), 99, ArgumentError, "size is 99"),
+        (np.ones((2, 16, 16), complex), 3, ArgumentError, "size is 3"),
+        (np.ones((2, 16, 16), complex), True, DTypeError, "size"),
+    ],
+)
+def test_wrong_inputs_are_named(k, size, error, words):
+    with pytest.raises(error, match=words):
+        sensitivities_from_center(k, size=size)
