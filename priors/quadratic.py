@@ -45,7 +45,7 @@ class Tikhonov(Prior):
     def _prox(self, v: Array, step: Any) -> Array:
         if self.operator is None:
             return v * (1.0 / (1.0 + step))
-        gram = self.operator.fourier_gram(tuple(v.shape))
+        gram = Term(self, self.operator).fourier_gram(tuple(v.shape))
         if gram is None:
             raise OperatorError(
                 f"the proximal map of {self!r} has no closed form. Use a solver that splits the terms, such as ADMM or "

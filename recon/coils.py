@@ -61,7 +61,7 @@ def sensitivities_from_center(k: Any, *, size: int | None = None) -> np.ndarray:
     reach = largest if size is None else positive_int("size", size) // 2
     if not LEAST <= reach <= largest:
         raise ArgumentError(
-            f"size is {size}; the centre of k is measured in full over {max(2 * largest + 1, 0)} samples along each axis, "
+            f"size is {size}; the centre of k is measured in full over {max(2 * largest + 1, 0)} samples an axis, "
             f"and {2 * LEAST + 1} is the least. Pass a size between, or sensitivities measured otherwise."
         )
     center = tuple(slice(n // 2 - reach, n // 2 + reach + 1) for n in shape)

@@ -163,6 +163,7 @@ def reconstruct(
         return image
     end = time.perf_counter()
     seconds = {"selection": selected - begin, "solve": end - selected, "total": end - begin}
+    choice = None if choice is None else replace(choice, warm=None)  # it holds the arrays of the search
     return image, Info(plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts)
 
 

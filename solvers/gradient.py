@@ -33,7 +33,7 @@ class GradientState:
     Av: Array  # forward operator at v
     t: float  # momentum parameter
     step: float  # last step size
-    dual: Any  # dual variable of an iterative proximal map, its warm start
+    dual: Any  # dual variable of an iterative proximal map, its warm start whatever the step and strength
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +60,10 @@ class ProximalGradient(Regularised):
 
     def restart(self, state: GradientState, strength: float, item: int | None = None) -> GradientState:
         """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one."""
-        dual = None if state.dual is None else state.dual * (self.strength / strength)
         if item is not None:
-            dual = None if dual is None else dual[item]
-            state = replace(state, x=state.x[item], Ax=state.Ax[item])
-        return replace(state, v=state.x, Av=state.Ax, t=1.0, dual=dual)
+            dual = None if state.dual is None else state.dual[item]
+            state = replace(state, x=state.x[item], Ax=state.Ax[item], dual=dual)
+        return replace(state, v=state.x, Av=state.Ax, t=1.0)
 
     def step(self, state: GradientState, k: int) -> GradientState:
         gradient = self.data.operator.adjoint(self.data.loss_gradient(state.Av))
@@ -107,8 +106,7 @@ class ProximalGradient(Regularised):
         warm = getattr(self.prior, "prox_from", None)
         if warm is None:
             return self.prior.prox(v, step * self.strength), None
-        dual = state.dual if state.dual is None or step == state.step else state.dual * (step / state.step)
-        return warm(v, step * self.strength, dual, iterations=INNER_STEPS)
+        return warm(v, step * self.strength, state.dual, iterations=INNER_STEPS)
 
     def _first_step(self, x0: Array, Ax: Array) -> float:
         """Inverse curvature along the first gradient; backtracking shortens it where other directions are steeper."""

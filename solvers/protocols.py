@@ -94,7 +94,10 @@ class Term:
 
     def fourier_gram(self, shape: tuple[int, ...]) -> Any:
         """Eigenvalues of ``K^H K`` over the frequencies of ``shape``, or None."""
-        return 1.0 if self.operator is None else self.operator.fourier_gram(shape)
+        if self.operator is None:
+            return 1.0
+        # Forward operators know their shape, operators of a prior take any.
+        return self.operator.fourier_gram() if hasattr(self.operator, "in_shape") else self.operator.fourier_gram(shape)
 
     def norm(self) -> float:
         """Upper bound of ``|K|``."""
