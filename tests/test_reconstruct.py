@@ -195,7 +195,8 @@ def test_smoothness_by_a_forward_operator_equals_its_normal_equations(blurred):
     x = reconstruct(y.astype(np.float64), A, prior=priors.Tikhonov(D), strength=0.01, tol=1e-9, max_iter=2000)
     residual = A.gram(x) + 0.01 * D.gram(x) - A.adjoint(y.astype(np.float64))
     assert np.abs(residual).max() < 1e-7
-    np.testing.assert_allclose(priors.Tikhonov(D).prox(x, 0.3) + 0.3 * D.gram(priors.Tikhonov(D).prox(x, 0.3)), x, atol=1e-9)
+    smooth = priors.Tikhonov(D).prox(x, 0.3)
+    np.testing.assert_allclose(smooth + 0.3 * D.gram(smooth), x, atol=1e-9)
 
 
 def test_matrices_scipy_operators_and_callables_are_operators_too():
