@@ -8,12 +8,11 @@ strength included, knowing neither weight nor noise level. Compile time apart; t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.problems import Problem, gaussian_psf, measure, photograph, psnr
+from benchmarks.problems import Problem, gaussian_psf, measure, photograph, psnr, seconds
 from recon import operators as ops
 from recon import reconstruct
 from solvers.arrays import threads
@@ -26,16 +25,6 @@ def camera_problem() -> Problem:
     """Camera, Gaussian blur of sigma 2, noise 0.01."""
     truth = photograph("camera")
     return measure("camera", truth, ops.Blur(gaussian_psf(2.0), shape=truth.shape), 0.01)
-
-
-def seconds(call: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Shortest time of several calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def best_weight(problem: Problem) -> tuple[float, float]:
@@ -60,12 +49,14 @@ def ours(problem: Problem) -> dict[str, float]:
         problem.y, problem.operator, prior="tv", strength=info.plan.strength, tol=1e-5, max_iter=5000
     )
     return {
-        "seconds": seconds(call),
+        "seconds": seconds(call, REPEATS),
         "psnr": psnr(problem.truth, image),
         "limit": psnr(problem.truth, converged),
         "strength": info.plan.strength,
         "tried": len(info.choice.trials),
-        "single": seconds(lambda: reconstruct(problem.y, problem.operator, prior="tv", strength=info.plan.strength)),
+        "single": seconds(
+            lambda: reconstruct(problem.y, problem.operator, prior="tv", strength=info.plan.strength), REPEATS
+        ),
     }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,16 @@ def psnr(truth: np.ndarray, image: np.ndarray, data_range: float = 1.0) -> float
     from skimage.metrics import peak_signal_noise_ratio
 
     return float(peak_signal_noise_ratio(np.asarray(truth), np.asarray(image), data_range=data_range))
+
+
+def seconds(call: Callable[[], object], repeats: int = 5) -> float:
+    """Least time of several calls."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
 
 
 def gaussian_psf(sigma: float, radius: int | None = None) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from skimage import data
 from skimage.restoration import denoise_tv_chambolle
 
+from benchmarks.problems import seconds
 from priors import TotalVariation
 from solvers.arrays import threads
 
@@ -54,16 +55,6 @@ def iterations_to(method: Callable[..., np.ndarray], v: np.ndarray, strength: fl
         middle = (low + high) // 2
         low, high = (low, middle) if objective(method(v, strength, middle), v, strength) <= goal else (middle, high)
     return high
-
-
-def seconds(call: Callable[[], object], repeats: int = 5) -> float:
-    """Least time of several calls."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
 
 
 def compare(
