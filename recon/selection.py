@@ -232,9 +232,10 @@ def _gcv(figures: _Figures) -> float:
 
 def _to_image(operator: Any) -> np.ndarray | None:
     """Spectrum of ``(A A^H / |A|^2 + PASSED)^-1`` where the operator is a convolution, else None."""
-    if operator.transfer() is None:
+    transfer = operator.transfer()
+    if transfer is None:
         return None
-    gram = operator.fourier_gram()
+    gram = np.abs(transfer) ** 2
     return 1.0 / (gram / gram.max() + PASSED)
 
 
@@ -260,9 +261,9 @@ def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Arra
 def _signs(y: Array, operator: Any, rng: np.random.Generator) -> Array:
     """Random signs where something was measured, in the real and the imaginary part where y is complex."""
     shape = tuple(y.shape)
-    signs = rng.choice(np.array([-1.0, 1.0]), size=shape)
+    signs = 2.0 * rng.integers(0, 2, shape, dtype=np.int8) - 1.0
     if arrays.is_complex(y):
-        signs = signs + 1j * rng.choice(np.array([-1.0, 1.0]), size=shape)
+        signs = signs + 1j * (2.0 * rng.integers(0, 2, shape, dtype=np.int8) - 1.0)
     if operator.sampling is not None:
         signs = signs * operator.sampling
     return arrays.asarray(signs, y)

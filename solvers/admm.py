@@ -123,8 +123,12 @@ class ADMM(Regularised):
         """``A^H y``: its Fourier transform where the x-update is closed, None where the data are split."""
         if self._factors is not None:
             return None
-        back = self.data.operator.adjoint(self.data.y)
-        return _forward_transform(back, self._ndim) if self._closed_form else back
+        return _forward_transform(self._back, self._ndim) if self._closed_form else self._back
+
+    @cached_property
+    def _back(self) -> Array:
+        """``A^H y``: an image of the kind and dtype that the iterates have."""
+        return self.data.operator.adjoint(self.data.y)
 
     @property
     def _ndim(self) -> int:
@@ -136,7 +140,7 @@ class ADMM(Regularised):
         b = tuple(split.term.adjoint(zi) for split, zi in zip(self._splits, z, strict=True))
         rho = tuple(self._first_penalty(split, x0) for split in self._splits)
         Gx = None if self._closed_form or self._factors is not None else self.data.operator.gram(x0)
-        return ADMMState(x0, z, u, b, rho, self._inverse(rho, x0), Gx)
+        return ADMMState(x0, z, u, b, rho, self._inverse(rho), Gx)
 
     def restart(self, state: ADMMState, strength: float, item: int | None = None) -> ADMMState:
         """Turn a state of the problem at another ``strength`` into a start for this one.
@@ -151,7 +155,7 @@ class ADMM(Regularised):
             state = replace(state, x=state.x[item], z=z, u=u, b=b, Gx=Gx)
         ratio = self.strength / strength
         rho = tuple(r * ratio for r in state.rho)
-        return replace(state, rho=rho, inverse=self._inverse(rho, state.x))
+        return replace(state, rho=rho, inverse=self._inverse(rho))
 
     def step(self, state: ADMMState, k: int) -> ADMMState:
         x, Gx = self._solve_x(state)
@@ -223,24 +227,35 @@ class ADMM(Regularised):
         operator = self.data.operator
         shape = tuple(operator.in_shape)
         centre = tuple(n // 2 for n in shape)
-        like = operator.adjoint(self.data.y)
+        like = self._back
         impulse = np.zeros(shape, dtype=arrays.to_numpy(like).dtype)
         impulse[centre] = 1.0
         response = arrays.to_numpy(operator.gram(arrays.to_device_of(impulse, like)))
         spectrum = np.fft.fftn(np.roll(response, tuple(-c for c in centre), axis=tuple(range(len(shape))))).real
         return np.maximum(spectrum, 1e-3 * spectrum.max())
 
-    def _inverse(self, rho: tuple[float, ...], like: Array) -> Any:
-        """Reciprocal spectrum of the x-update, exact in closed form, a preconditioner elsewhere (None without one)."""
+    @cached_property
+    def _spectra(self) -> tuple[Any, ...] | None:
+        """Eigenvalues of ``A^H A`` (or its periodic approximation) and of each ``K^H K`` at the frequencies in use."""
         if any(split.gram is None for split in self._splits):
             return None
-        gram = self._impulse_gram if self._data_gram is None else self._data_gram
-        total = gram + sum(r * split.gram for split, r in zip(self._splits, rho, strict=True))
-        if not arrays.is_complex(like):
-            total = total[..., : like.shape[-1] // 2 + 1] if np.ndim(total) else total
-        # A frequency that nothing weighs (the mean under total variation alone) keeps the value it has.
-        floor = arrays.eps(like) * float(np.max(total))
-        return arrays.asarray(1.0 / np.maximum(total, floor), like)
+        data = self._impulse_gram if self._data_gram is None else self._data_gram
+        spectra = [np.asarray(gram) for gram in (data, *(split.gram for split in self._splits))]
+        if not arrays.is_complex(self._back):
+            kept = self._back.shape[-1] // 2 + 1
+            spectra = [gram[..., :kept] if gram.ndim else gram for gram in spectra]
+        real = arrays.to_numpy(self._back[..., :1]).real.dtype
+        return tuple(np.ascontiguousarray(gram, dtype=real) for gram in spectra)
+
+    def _inverse(self, rho: tuple[float, ...]) -> Any:
+        """Reciprocal spectrum of the x-update, exact in closed form, a preconditioner elsewhere (None without one)."""
+        if self._spectra is None:
+            return None
+        data, *splits = self._spectra
+        total = data + sum(r * gram for r, gram in zip(rho, splits, strict=True))
+        # A frequency that nothing weighs must not divide by zero.
+        floor = max(arrays.eps(self._back) * float(np.max(total)), 1e-30)
+        return arrays.asarray(1.0 / np.maximum(total, floor), self._back)
 
     def _first_penalty(self, split: _Split, x0: Array) -> float:
         if not split.tunable:  # data and constraints: on the scale of the data's curvature
@@ -250,16 +265,15 @@ class ADMM(Regularised):
     @cached_property
     def _curvature(self) -> float:
         """Typical eigenvalue of ``A^H A``: that of the measured data."""
-        back = self.data.operator.adjoint(self.data.y)
         energy = arrays.to_float(arrays.dot(self.data.y, self.data.y))
-        return max(arrays.to_float(arrays.dot(back, back)) / energy, 1e-30) if energy > 0 else 1.0
+        return max(arrays.to_float(arrays.dot(self._back, self._back)) / energy, 1e-30) if energy > 0 else 1.0
 
     def _scale(self, x0: Array) -> float:
         if self.scale is not None:
             return self.scale
         x = x0
         if not arrays.to_float(arrays.norm(x)) > 0:
-            x = self.data.operator.adjoint(self.data.y) / self._curvature
+            x = self._back / self._curvature
         spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(arrays.size(x))
         return STEP_OF_SPREAD * spread if spread > 0 else 1.0
 
@@ -274,7 +288,7 @@ class ADMM(Regularised):
             bi if f == 1.0 else split.term.adjoint(zi - ui)
             for split, bi, zi, ui, f in zip(self._splits, state.b, state.z, u, factors, strict=True)
         )
-        return replace(state, u=u, b=b, rho=rho, inverse=self._inverse(rho, state.x))
+        return replace(state, u=u, b=b, rho=rho, inverse=self._inverse(rho))
 
 
 def _sampled_prox(solve_shifted: Callable[[Array, float], Array], back: Array, v: Array, step: float) -> Array:
