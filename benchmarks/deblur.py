@@ -80,7 +80,7 @@ def deepinv_admm(problem: Problem, weight: float) -> dict[str, float]:
 
     limit = psnr(problem.truth, run(30.0, 150))
     best: dict[str, float] = {"seconds": np.inf, "limit": limit}
-    for step in (10.0, 30.0, 100.0):
+    for step in (30.0, 100.0):
         for iterations in (10, 14, 20, 28, 40, 56):
             start = time.perf_counter()
             score = psnr(problem.truth, run(step, iterations))

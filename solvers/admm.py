@@ -31,6 +31,7 @@ from solvers.arrays import Array
 from solvers.protocols import Term
 from solvers.regularised import Regularised
 
+REFRESH = 25  # steps after which A^H A x is computed afresh, before its rounding errors add up
 BALANCED = 2.0  # imbalance that is left alone
 STEP_OF_SPREAD = 0.3  # a grey-value step that matters, over the standard deviation of the image
 BALANCE_AT = frozenset((2, 5, 9, 14, 20, 30, 45, 70, 100, 150, 200))  # finitely often: convergence is kept
@@ -159,6 +160,8 @@ class ADMM(Regularised):
 
     def step(self, state: ADMMState, k: int) -> ADMMState:
         x, Gx = self._solve_x(state)
+        if Gx is not None and (k + 1) % REFRESH == 0:
+            Gx = self.data.operator.gram(x)
         balance = self.balance and k + 1 in BALANCE_AT
         updates = [
             _split_update(split, x, z, u, self._step(split, rho), self.relaxation, measure=balance)
