@@ -19,6 +19,7 @@ from solvers.arrays import Array
 from solvers.loop import Solution, Status, solve
 from solvers.validation import known_keywords
 
+SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
 SEARCH_TOL = 5.0  # solves of the search may be this much looser than the last one
 SEARCH_TOL_SAMPLED = 2.0  # the same where unmeasured samples take many steps to fill
 CONTRADICTED = 1.5  # residual over noise above which the answer does not explain the data
@@ -195,9 +196,10 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
     plan = request.plan
     if plan.criterion is None:
         return plan, None
+    looser = SEARCH_TOL if request.operator.sampling is None else SEARCH_TOL_SAMPLED
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
-        plan.max_iter, (SEARCH_TOL if request.operator.sampling is None else SEARCH_TOL_SAMPLED) * plan.tol,
+        min(plan.max_iter, SEARCH_MAX_ITER), looser * plan.tol,
     )  # fmt: skip
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
     reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"

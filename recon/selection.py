@@ -34,6 +34,7 @@ HELD_OUT = 0.1  # fraction of the samples kept back
 FACTOR = 3.0  # first spacing of the strengths tried
 FINE = 1.5  # spacing at which the search ends
 MAX_TRIALS = 14
+ENOUGH = 1e-7  # risk over the power of the measurement (70 dB below it) that need not become smaller
 LEVEL = 1e-4  # relative change of the risk that is no change
 INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
 PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
@@ -96,20 +97,22 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
     judges: dict[str, Callable[[Problem, np.random.Generator], Any]]
     judges = {"held-out": _HeldOut, "seen and unseen": _SeenAndUnseen}
     judge = judges.get(criterion, _Predicted)(problem, rng)
-    strength, trials = minimise(judge.measure, judge.rank, start)
+    power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
+    strength, trials = minimise(judge.measure, judge.rank, start, enough=ENOUGH * power)
     return Choice(strength, criterion, trials, judge.divergence, judge.warm)
 
 
 def minimise(
-    measure: Callable[[float], Any], rank: Callable[[list[Any]], list[float]], start: float
+    measure: Callable[[float], Any], rank: Callable[[list[Any]], list[float]], start: float, *, enough: float = 0.0
 ) -> tuple[float, tuple[Trial, ...]]:
     """Minimise a risk over log-strength: steps of ``FACTOR`` until it rises on both sides, then parabolas.
 
-    ``measure`` gives the figures of one strength, ``rank`` the risks of all that were tried, from their figures.
+    ``measure`` gives the figures of one strength, ``rank`` the risks of all that were tried, from their figures. A
+    search that leads ever further ends where the risk is flat or below ``enough``.
     """
     figures: dict[float, Any] = {}
     tried: dict[float, float] = {}
-    t = 0.0
+    t, steps = 0.0, 0
     while len(tried) < MAX_TRIALS:
         figures[t] = measure(start * math.exp(t))
         risks = rank(list(figures.values()))
@@ -120,9 +123,11 @@ def minimise(
         if math.isinf(tried[best]):  # nothing but interpolation so far
             t = points[-1] + math.log(FACTOR)
         elif i in (0, len(points) - 1):
-            if _flat(points, tried, i):
+            if _flat(points, tried, i) or tried[best] <= enough:
                 break
-            t = best + math.copysign(math.log(FACTOR), i - 0.5)
+            # From far away (data without noise want next to no strength) the steps lengthen.
+            t = best + math.copysign(math.log(FACTOR) * (1 + steps // 3), i - 0.5)
+            steps += 1
         else:
             t = _vertex(points[i - 1 : i + 2], tried)
             if points[i + 1] - points[i - 1] <= 2 * math.log(FINE) or abs(t - best) < 0.4 * math.log(FINE):

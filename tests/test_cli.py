@@ -300,7 +300,8 @@ def test_a_mistake_is_one_message_and_writes_nothing(
 def test_divergence_is_written_with_code_3(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pretend(monkeypatch, status=Status.DIVERGED, trusted=False, residual=float("inf"), warnings=("The solver diverged.",))
+    doubts = ("The solver diverged.",)
+    pretend(monkeypatch, status=Status.DIVERGED, trusted=False, residual=float("inf"), warnings=doubts)
     assert main([*GOOD, "--report", "r.json"]) == 3
     assert capfd.readouterr().err == "recon: warning: The solver diverged.\n"
     report = json.loads((folder / "r.json").read_text())
