@@ -196,10 +196,11 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
     plan = request.plan
     if plan.criterion is None:
         return plan, None
-    looser = SEARCH_TOL if request.operator.sampling is None else SEARCH_TOL_SAMPLED
+    sampled = request.operator.sampling is not None
+    looser = SEARCH_TOL_SAMPLED if sampled else SEARCH_TOL
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
-        min(plan.max_iter, SEARCH_MAX_ITER), looser * plan.tol,
+        min(plan.max_iter, SEARCH_MAX_ITER), looser * plan.tol, 2 if sampled else 1,
     )  # fmt: skip
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
     reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"

@@ -71,6 +71,7 @@ class Problem:
     x0: Array
     max_iter: int
     tol: float
+    patience: int = 2  # looks that must find a solve converged
 
 
 def choose_strength(problem: Problem, start: float, criterion: str, rng: np.random.Generator) -> Choice:
@@ -168,7 +169,14 @@ class _Warm:
             self.family = self.problem.build(self.operator, self.y, strength)
         algorithm = self.family = self.family.at(strength)
         state = algorithm.init(self.x0) if self.last is None else algorithm.restart(*self.last)
-        found = solve(algorithm, state=state, max_iter=self.problem.max_iter, tol=self.problem.tol, objective=False)
+        found = solve(
+            algorithm,
+            state=state,
+            max_iter=self.problem.max_iter,
+            tol=self.problem.tol,
+            objective=False,
+            patience=self.problem.patience,
+        )
         self.last = (found.state, strength)
         return found.image
 

@@ -76,6 +76,7 @@ def solve(
     max_iter: int = 500,
     tol: float = 1e-3,
     objective: bool = True,
+    patience: int = 2,
     callback: Callable[[Any, int], Any] | None = None,
     progress: bool = False,
 ) -> Solution:
@@ -94,6 +95,8 @@ def solve(
         extrapolated from the rate at which the changes shrink, so a slow solver does not stop early.
     objective : bool
         Whether to record the objective at each look (one more forward operation every few steps).
+    patience : int
+        Number of looks in a row that must find it so.
     callback : callable, optional
         ``callback(state, k)`` after each step; a true return value stops.
     progress : bool
@@ -105,7 +108,7 @@ def solve(
     """
     if state is None:
         state = algorithm.init(x0)
-    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"))
+    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"), patience)
     status, k = Status.MAX_ITER, 0
     with _progress_bar(max_iter, enabled=progress) as bar:
         for k, state in enumerate(islice(steps_from(algorithm, state), max_iter), start=1):  # noqa: B020
@@ -127,9 +130,9 @@ def solve(
 class _Watch:
     """Looks at the iterate now and then: records, and judges convergence and divergence."""
 
-    def __init__(self, algorithm: Any, state: Any, tol: float, objective: bool):
+    def __init__(self, algorithm: Any, state: Any, tol: float, objective: bool, patience: int):
         self.objective = algorithm.objective if objective else None
-        self.tol = tol
+        self.tol, self.patience = tol, patience
         self.start = time.perf_counter()
         self.history: dict[str, list[float]] = {"iteration": [], "seconds": [], "change": [], "objective": []}
         self.x = self.best = state.x
@@ -159,7 +162,7 @@ class _Watch:
         q = min(change / previous, 0.98) if previous > 0 else 0.0
         left = change * gap * q / (1 - q) if math.isfinite(previous) else math.inf
         self.settled = self.settled + 1 if max(left, change) <= self.tol * size else 0
-        return Status.CONVERGED if self.settled >= 2 or change == 0 else None
+        return Status.CONVERGED if self.settled >= self.patience or change == 0 else None
 
     def _merit_of(self, x: Array) -> float:
         return arrays.to_float(self.objective(x)) if self.objective else math.nan
