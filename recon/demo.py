@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from recon._demo_scene import Answer, Result, Scene, solve_scene
-from solvers.errors import ReconError
+from solvers.errors import FileError, ReconError
 
 PICTURES = ("recon-demo.png", "recon-demo-measured.png")
 HEADER = f"{'':36}{'PSNR':>7}{'SSIM':>7}{'seconds':>9}   strength   how"
@@ -39,9 +39,9 @@ def run(output: Path, *, simulated_only: bool = False) -> list[Result]:
 
     pyplot()  # a missing matplotlib is told before anything is computed
     place = None if simulated_only else _demo_measured.folder()
-    output.mkdir(parents=True, exist_ok=True)
+    _make_folder(output)
     for name in PICTURES:
-        files.check_writable(str(output / name), ())
+        files.check_writable(output / name)
     begin = time.perf_counter()
     print(HEADER)
     results = show("Simulated, PSNR and SSIM against the truth", simulated(), output / PICTURES[0])
@@ -76,6 +76,13 @@ def rows(result: Result) -> str:
         f"{_row('reconstruct(y, A)', result.ours)}   {plan.strength:<8.3g}   {how}",
     ]
     return "\n".join(lines + [f"    note: {text}" for text in info.warnings])
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"--output is {output}, which cannot be made: {error.strerror}. Name another.") from error
 
 
 def _row(name: str, answer: Answer) -> str:

@@ -51,7 +51,7 @@ def test_every_view_of_the_ct_slice_holds_its_mass(tomography: Scene) -> None:
     assert 0.04 < spacing < 0.05  # cm: a head is 20 cm across
     mass = tomography.truth.sum(dtype=np.float64) * spacing**2
     np.testing.assert_allclose(tomography.y.sum(axis=1, dtype=np.float64) * spacing, mass, rtol=3e-3)
-    assert 15 < mass / _demo_simulated.WATER / 20 < 25  # the mass of a slab of water of 20 cm x (15 to 25) cm
+    assert 200 < mass / _demo_simulated.WATER < 350  # square centimetres of water: the section of a head
 
 
 def test_the_ct_noise_is_one_percent(tomography: Scene) -> None:
