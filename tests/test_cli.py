@@ -362,7 +362,11 @@ def test_ctrl_c_leaves_no_half_written_file(folder: Path) -> None:
     before = (folder / "x.npy").read_bytes()
     arguments = [sys.executable, "-c", code, *GOOD, "--prior", "tikhonov", "--strength", "1"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    child = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        # A shell that starts the tests in the background has them ignore the signal, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     try:
         assert child.stdout is not None and child.stdout.readline() == "writing\n"
         assert len(outputs(folder)) == 2, "the half-written temporary file stands beside the output"
