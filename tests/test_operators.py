@@ -46,9 +46,11 @@ MODULES = [
     "recon.operators.base",
     "recon.operators.blur",
     "recon.operators.downsample",
+    "recon.operators.filters",
     "recon.operators.finite_difference",
     "recon.operators.mri",
     "recon.operators.pointwise",
+    "recon.operators.rearrange",
     "recon.operators.wrappers",
     "solvers.step_sizes",
 ]

@@ -1,4 +1,4 @@
-"""Operators made of operators: products, sums, multiples, adjoints and stacks.
+"""Operators made of operators: products, sums, multiples and adjoints.
 
 Each part runs its own body on tensors, so a combination of torch and numba operators is still differentiable.
 """
@@ -13,7 +13,6 @@ import numpy as np
 
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Identity
-from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
 
@@ -28,12 +27,15 @@ def _joint_kind(operators: Sequence[LinearOperator]) -> Literal["any", "real", "
     return "complex" if "complex" in kinds else "real" if "real" in kinds else "any"
 
 
-class _Combined(LinearOperator):
+class Combined(LinearOperator):
+    """An operator made of ``parts``."""
+
     def __init__(self, parts: Sequence[LinearOperator], in_shape: tuple[int, ...], out_shape: tuple[int, ...]):
         super().__init__(in_shape, out_shape)
         self.parts = tuple(parts)
         self.kind = _joint_kind(parts)
         self.adjoint_tolerance = _loosest([part.adjoint_tolerance for part in parts])
+        self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
 
 
 def _loosest(tolerances: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
@@ -50,7 +52,7 @@ def product(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
     return outer if isinstance(inner, Identity) else inner if isinstance(outer, Identity) else whole
 
 
-class Product(_Combined):
+class Product(Combined):
     """``A B``."""
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator):
@@ -82,8 +84,23 @@ class Product(_Combined):
         outer, inner = (part.transfer() for part in self.parts)
         return None if outer is None or inner is None else outer * inner
 
+    def fourier_gram(self) -> np.ndarray | None:
+        outer, inner = self.parts
+        own, scale = super().fourier_gram(), _isometry(outer)
+        return _times(scale, inner.fourier_gram()) if own is None and scale is not None else own
+
+    def norm(self) -> float:
+        outer, inner = self.parts
+        if (scale := _isometry(outer)) is not None:
+            return math.sqrt(scale) * inner.norm()
+        if (scale := _isometry(inner)) is not None and math.prod(inner.in_shape) == math.prod(inner.out_shape):
+            return math.sqrt(scale) * outer.norm()
+        return super().norm()
+
     def diagonal_gram(self) -> np.ndarray | None:
         outer, inner = self.parts
+        if (scale := _isometry(outer)) is not None:
+            return _times(scale, inner.diagonal_gram())
         diagonal = outer.diagonal_gram() if inner.selects else None
         return None if diagonal is None else inner.adjoint(diagonal)
 
@@ -110,7 +127,13 @@ class Product(_Combined):
         return " @ ".join(map(repr, self.parts))
 
 
-class Sum(_Combined):
+def _isometry(operator: LinearOperator) -> float | None:
+    """``c`` where ``A^H A = c I``, else None."""
+    diagonal = None if operator._diagonal is None else operator._diagonal.double
+    return float(diagonal.flat[0]) if diagonal is not None and diagonal.min() == diagonal.max() else None
+
+
+class Sum(Combined):
     """``A + B``."""
 
     def __init__(self, left: LinearOperator, right: LinearOperator):
@@ -137,7 +160,7 @@ class Sum(_Combined):
         return f"({self.parts[0]!r} + {self.parts[1]!r})"
 
 
-class Scaled(_Combined):
+class Scaled(Combined):
     """``factor * A``."""
 
     def __init__(self, operator: LinearOperator, factor: complex):
@@ -196,7 +219,7 @@ def _times(factor: complex, values: np.ndarray | None) -> np.ndarray | None:
     return None if values is None else factor * values
 
 
-class Adjoint(_Combined):
+class Adjoint(Combined):
     """``A^H``."""
 
     def __init__(self, operator: LinearOperator):
@@ -223,77 +246,3 @@ class Adjoint(_Combined):
 
     def __repr__(self) -> str:
         return f"{self.parts[0]!r}.H"
-
-
-class Stack(_Combined):
-    """Several measurements of one image."""
-
-    def __init__(self, operators: Sequence[LinearOperator], flatten: bool):
-        first = operators[0]
-        for operator in operators[1:]:
-            if operator.in_shape != first.in_shape:
-                raise ShapeError(
-                    f"stack got {operator!r} beside {first!r}; expected the same in_shape. Build them for one image."
-                )
-            if not flatten and operator.out_shape != first.out_shape:
-                raise ShapeError(
-                    f"stack got out_shape {operator.out_shape} beside {first.out_shape}; expected equal ones. "
-                    "Pass flatten=True to concatenate the flattened measurements."
-                )
-        self.flatten = flatten
-        self.sizes = tuple(math.prod(operator.out_shape) for operator in operators)
-        shape = (sum(self.sizes),) if flatten else (len(operators), *first.out_shape)
-        super().__init__(operators, first.in_shape, shape)
-        self.nonnegative = all(operator.nonnegative for operator in operators)
-        if any(operator.sampling is not None for operator in operators):
-            self.sampling = self._join([_everywhere(operator) for operator in operators], 0)
-
-    def _apply(self, x: Array) -> Array:
-        return self._join([operator(x) for operator in self.parts], len(self._batch(x, self.in_shape)))
-
-    def _adjoint(self, y: Array) -> Array:
-        terms = [operator.adjoint(part) for operator, part in zip(self.parts, self._split(y), strict=True)]
-        return sum(terms[1:], start=terms[0])
-
-    def _join(self, parts: Sequence[Array], batch_axes: int) -> Array:
-        xp = arrays.namespace(parts[0])
-        if self.flatten:
-            return xp.concatenate([part.reshape((*part.shape[:batch_axes], -1)) for part in parts], -1)
-        return xp.stack(parts, batch_axes)
-
-    def _split(self, y: Array) -> list[Array]:
-        batch = self._batch(y, self.out_shape)
-        if not self.flatten:
-            return [y[(slice(None),) * len(batch) + (k,)] for k in range(len(self.parts))]
-        ends = np.cumsum(self.sizes)
-        return [
-            y[..., end - length : end].reshape((*batch, *operator.out_shape))
-            for end, length, operator in zip(ends, self.sizes, self.parts, strict=True)
-        ]
-
-    @staticmethod
-    def _batch(array: Array, trailing: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(array.shape[: array.ndim - len(trailing)])
-
-    def gram(self, x: Array) -> Array:
-        terms = [operator.gram(x) for operator in self.parts]
-        return sum(terms[1:], start=terms[0])
-
-    def fourier_gram(self) -> np.ndarray | None:
-        return _total([operator.fourier_gram() for operator in self.parts])
-
-    def diagonal_gram(self) -> np.ndarray | None:
-        return _total([operator.diagonal_gram() for operator in self.parts])
-
-    def __repr__(self) -> str:
-        return f"stack({', '.join(map(repr, self.parts))})"
-
-
-def _everywhere(operator: LinearOperator) -> np.ndarray:
-    """Where it measures, over the whole of ``out_shape``."""
-    return np.broadcast_to(True if operator.sampling is None else operator.sampling, operator.out_shape)
-
-
-def _total(grams: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    known = [gram for gram in grams if gram is not None]
-    return sum(known[1:], start=known[0]) if len(known) == len(grams) else None

@@ -17,7 +17,7 @@ from recon.operators._constants import Constant
 from recon.operators._fourier import fourier_divide
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
+from solvers.errors import DTypeError, OperatorError, ShapeError
 from solvers.validation import as_inexact, positive_float, shape_argument
 
 
@@ -117,7 +117,7 @@ class Operator:
 class LinearOperator(Operator):
     """Linear forward operator ``y = A x`` with its exact adjoint.
 
-    Combine with ``A @ B``, ``A + B``, ``A - B``, ``2 * A``, ``A.H`` and :func:`stack`.
+    Combine with ``A @ B``, ``A + B``, ``A - B``, ``2 * A``, ``A.H``, :func:`stack` and :func:`block_diagonal`.
     """
 
     nonnegative: bool = False
@@ -131,6 +131,9 @@ class LinearOperator(Operator):
 
     selects: bool = False
     """Whether every row and every column of the matrix holds at most one entry, and that a one."""
+
+    channels: bool = False
+    """Whether the first axis of ``in_shape`` holds bands rather than space: the default prior then couples them."""
 
     adjoint_tolerance: dict[str, float] | None = None
     """Adjoint error that :func:`recon.check_operator` allows by dtype name, where the body is an approximation."""
@@ -191,7 +194,7 @@ class LinearOperator(Operator):
     def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         """``(outer, inner)`` with ``A = outer @ inner``, or None where there is no such pair.
 
-        ``outer.diagonal_gram()`` and ``inner.fourier_gram()`` are then both known, so that a splitting on ``inner @ x``
+        ``outer.solve_shifted`` and ``inner.fourier_gram()`` are then both known, so that a splitting on ``inner @ x``
         has closed-form updates.
         """
         from recon.operators.pointwise import Identity
@@ -315,9 +318,35 @@ def stack(operators: Sequence[LinearOperator], *, flatten: bool = False) -> Line
     >>> stack([Identity((4, 4)), Mask(np.eye(4))])(np.ones((4, 4))).shape
     (2, 4, 4)
     """
-    operators = list(operators)
-    if not operators:
-        raise ArgumentError("operators is empty; expected at least one. Pass the operators to stack.")
-    from recon.operators._combinations import Stack
+    from recon.operators._stacks import Stack, operator_list
 
-    return Stack(operators, flatten)
+    return Stack(operator_list("stack", operators), flatten)
+
+
+def block_diagonal(operators: Sequence[LinearOperator], *, flatten: bool = False) -> LinearOperator:
+    """Measure several images, each with an operator of its own: ``y_k = A_k x_k``.
+
+    Parameters
+    ----------
+    operators : sequence of LinearOperator
+        One for each image.
+    flatten : bool
+        False: equal shapes; images and measurements stand on a new axis, ``(..., len(operators), *in_shape)`` and
+        ``(..., len(operators), *out_shape)``. True: any shapes; flattened images and flattened measurements are
+        concatenated, ``(..., n)`` and ``(..., m)``.
+
+    Raises
+    ------
+    ShapeError
+        The shapes differ and ``flatten`` is False.
+
+    Examples
+    --------
+    >>> from recon.operators import Identity, Mask
+    >>> A = block_diagonal([Identity((4, 4)), 3 * Mask(np.eye(4))])
+    >>> A(np.ones((2, 4, 4))).shape, A.norm()
+    ((2, 4, 4), 3.0)
+    """
+    from recon.operators._stacks import BlockDiagonal, operator_list
+
+    return BlockDiagonal(operator_list("block_diagonal", operators), flatten)
