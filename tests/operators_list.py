@@ -9,13 +9,18 @@ from scipy.sparse.linalg import aslinearoperator
 from recon.operators import (
     Blur,
     CartesianMRI,
+    CodedAperture,
     Diagonal,
     Downsample,
     FiniteDifference,
     FrequencyResponse,
     Identity,
     Mask,
+    NonCartesianMRI,
     ParallelBeam,
+    RandomProjection,
+    SinglePixel,
+    SpectralMixing,
     Permute,
     Reshape,
     Restriction,
@@ -41,6 +46,10 @@ def _mask(*shape, seed=2):
 
 def _psf(*shape):
     return np.abs(_real(*shape))
+
+
+def _positions(samples, *shape):
+    return (np.random.default_rng(5).random((samples, len(shape))) - 0.5) * np.array(shape)
 
 
 def _double(x):
@@ -70,6 +79,24 @@ OPERATORS = {
     "mri coils": lambda: CartesianMRI(_mask(6, 7), _complex(3, 6, 7)),
     "mri coils, all measured": lambda: CartesianMRI(np.ones((4, 6)), _complex(2, 4, 6)),
     "mri 3-d": lambda: CartesianMRI(_mask(4, 3, 6)),
+    "spectral mixing": lambda: SpectralMixing(_real(3, 5), (4, 7)),
+    "spectral mixing, more bands out": lambda: SpectralMixing(_psf(6, 2), (5, 3)),
+    "spectral mixing complex": lambda: SpectralMixing(_complex(2, 3), (9,)),
+    "coded aperture": lambda: CodedAperture(_mask(5, 6), bands=4),
+    "coded aperture, grey": lambda: CodedAperture(_psf(6, 5), bands=3, shift=2),
+    "single pixel": lambda: SinglePixel((8, 4)),
+    "single pixel, some": lambda: SinglePixel((4, 16), measurements=23),
+    "single pixel, random": lambda: SinglePixel((32,), measurements=9, ordering="random"),
+    "single pixel, rows": lambda: SinglePixel((2, 4, 4), rows=[5, 0, 31, 8]),
+    "random projection": lambda: RandomProjection(11, (5, 6)),
+    "random projection, signs": lambda: RandomProjection(25, (4, 4), kind="rademacher"),
+    "random projection, Hadamard": lambda: RandomProjection(13, (8, 4), kind="srht"),
+    "random projection, cosine": lambda: RandomProjection(12, (7, 5), kind="cosine"),
+    "random projection, cosine even": lambda: RandomProjection(9, (3, 6), kind="cosine"),
+    "non-cartesian": lambda: NonCartesianMRI(_positions(20, 7, 8), (7, 8)),
+    "non-cartesian coils": lambda: NonCartesianMRI(_positions(20, 6, 5), (6, 5), _complex(3, 6, 5)),
+    "non-cartesian weights": lambda: NonCartesianMRI(_positions(20, 6, 6), (6, 6), weights=np.arange(20.0), eps=1e-9),
+    "non-cartesian 3-d": lambda: NonCartesianMRI(_positions(30, 4, 3, 6), (4, 3, 6), _complex(2, 4, 3, 6)),
     "differences": lambda: FiniteDifference((6, 7)),
     "differences periodic": lambda: FiniteDifference((5, 6), periodic=True, spacing=(0.5, 2.0)),
     "differences 1-d": lambda: FiniteDifference((9,)),

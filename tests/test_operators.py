@@ -49,6 +49,7 @@ MODULES = [
     "recon.operators.filters",
     "recon.operators.finite_difference",
     "recon.operators.mri",
+    "recon.operators.non_cartesian",
     "recon.operators.pointwise",
     "recon.operators.rearrange",
     "recon.operators.wrappers",

@@ -10,17 +10,26 @@ if TYPE_CHECKING:
     from recon.operators.base import block_diagonal as block_diagonal
     from recon.operators.base import stack as stack
     from recon.operators.blur import Blur as Blur
+    from recon.operators.bridges import from_deepinv as from_deepinv
+    from recon.operators.bridges import from_pylops as from_pylops
+    from recon.operators.bridges import from_sigpy as from_sigpy
+    from recon.operators.bridges import from_torch as from_torch
+    from recon.operators.coded_aperture import CodedAperture as CodedAperture
     from recon.operators.downsample import Downsample as Downsample
     from recon.operators.filters import Diagonal as Diagonal
     from recon.operators.filters import FrequencyResponse as FrequencyResponse
     from recon.operators.finite_difference import FiniteDifference as FiniteDifference
+    from recon.operators.hadamard import SinglePixel as SinglePixel
     from recon.operators.mri import CartesianMRI as CartesianMRI
+    from recon.operators.non_cartesian import NonCartesianMRI as NonCartesianMRI
     from recon.operators.parallel_beam import ParallelBeam as ParallelBeam
     from recon.operators.pointwise import Identity as Identity
     from recon.operators.pointwise import Mask as Mask
+    from recon.operators.random_matrix import RandomProjection as RandomProjection
     from recon.operators.rearrange import Permute as Permute
     from recon.operators.rearrange import Reshape as Reshape
     from recon.operators.rearrange import Restriction as Restriction
+    from recon.operators.spectral import SpectralMixing as SpectralMixing
     from recon.operators.wrappers import from_callables as from_callables
     from recon.operators.wrappers import from_matrix as from_matrix
     from recon.operators.wrappers import from_scipy as from_scipy
@@ -30,6 +39,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Blur": "recon.operators.blur",
         "CartesianMRI": "recon.operators.mri",
+        "CodedAperture": "recon.operators.coded_aperture",
         "Diagonal": "recon.operators.filters",
         "Downsample": "recon.operators.downsample",
         "FiniteDifference": "recon.operators.finite_difference",
@@ -37,15 +47,23 @@ __getattr__, __dir__, __all__ = attach(
         "Identity": "recon.operators.pointwise",
         "LinearOperator": "recon.operators.base",
         "Mask": "recon.operators.pointwise",
+        "NonCartesianMRI": "recon.operators.non_cartesian",
         "Operator": "recon.operators.base",
         "ParallelBeam": "recon.operators.parallel_beam",
         "Permute": "recon.operators.rearrange",
+        "RandomProjection": "recon.operators.random_matrix",
         "Reshape": "recon.operators.rearrange",
         "Restriction": "recon.operators.rearrange",
+        "SinglePixel": "recon.operators.hadamard",
+        "SpectralMixing": "recon.operators.spectral",
         "block_diagonal": "recon.operators.base",
         "from_callables": "recon.operators.wrappers",
+        "from_deepinv": "recon.operators.bridges",
         "from_matrix": "recon.operators.wrappers",
+        "from_pylops": "recon.operators.bridges",
         "from_scipy": "recon.operators.wrappers",
+        "from_sigpy": "recon.operators.bridges",
+        "from_torch": "recon.operators.bridges",
         "stack": "recon.operators.base",
     },
 )

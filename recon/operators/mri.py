@@ -53,7 +53,7 @@ class CartesianMRI(LinearOperator):
 
     def __init__(self, mask: Any, coils: Any = None):
         self.mask = boolean_mask("mask", mask)
-        self.coils = None if coils is None else _sensitivities(coils, self.mask.shape)
+        self.coils = None if coils is None else sensitivities(coils, self.mask.shape)
         shape = self.mask.shape
         super().__init__(shape, shape if self.coils is None else self.coils.shape)
         self.sampling = np.broadcast_to(self.mask, self.out_shape)
@@ -109,14 +109,15 @@ def _scaled(fresh: Array, factor: Array) -> Array:
     return fresh * factor if arrays.is_torch(fresh) else np.multiply(fresh, factor, out=fresh)
 
 
-def _sensitivities(coils: Any, shape: tuple[int, ...]) -> np.ndarray:
+def sensitivities(coils: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Check coil sensitivities for images of ``shape``; returns them as complex128, (coils, *shape)."""
     values = arrays.to_numpy(coils)
     if values.dtype.kind not in "biufc":
         raise DTypeError(f"coils has dtype {values.dtype}; expected complex sensitivities. Convert it to complex64.")
     if values.ndim != len(shape) + 1 or values.shape[1:] != shape:
         raise ShapeError(
-            f"coils has shape {values.shape}; expected (coils, {', '.join(map(str, shape))}), the mask's shape after "
-            "the coil axis. Move the coil axis first, or pass a mask of the coils' shape."
+            f"coils has shape {values.shape}; expected (coils, {', '.join(map(str, shape))}), the image's shape after "
+            "the coil axis. Move the coil axis first, or pass a mask or shape that is the coils'."
         )
     require_finite("coils", values, "Set sensitivities outside the object to zero: np.nan_to_num(coils).")
     return values.astype(np.complex128)

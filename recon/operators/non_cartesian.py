@@ -1,0 +1,229 @@
+"""Magnetic resonance imaging with samples anywhere in k-space: radial, spiral, any trajectory."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from recon.operators._constants import Constant
+from recon.operators._nufft import NUFFT, tolerance
+from recon.operators._toeplitz import Toeplitz
+from recon.operators.base import LinearOperator
+from recon.operators.mri import sensitivities
+from solvers import arrays
+from solvers.arrays import Array, threads
+from solvers.errors import ArgumentError, DTypeError, ShapeError
+from solvers.kernels import run_jobs
+from solvers.validation import require_finite, shape_argument
+
+_NEXT_TO_NOTHING = math.pi  # a trajectory that ends here is in radians a pixel, unless the image is tiny
+
+
+class NonCartesianMRI(LinearOperator):
+    r"""k-space on any trajectory, of an image seen by one or several coils.
+
+    .. math:: y_{cj} = \sqrt{w_j / N} \sum_n e^{-2 \pi i \, k_j \cdot (n - \lfloor N/2 \rfloor) / N} s_{cn} x_n
+
+    with ``N`` the pixels of the image (of each axis in the exponent, of all together in the root). At whole numbers
+    ``k_j`` this is what :class:`CartesianMRI` measures at the sample ``k_j + N // 2``, scale included.
+
+    Parameters
+    ----------
+    trajectory : array of float, shape (..., ndim)
+        Positions in cycles per field of view, in the order of the image's axes (ky, kx): from ``-N / 2`` to ``N / 2``
+        along an axis of ``N`` pixels. Multiply radians a pixel by ``N / (2 pi)``. See :mod:`recon.trajectories`.
+    shape : tuple of int
+        Image; two or three axes, or one.
+    coils : array of complex, shape (coils, *shape), optional
+        Sensitivities ``s_c``. None is one coil of sensitivity one, and k-space then has no coil axis.
+    weights : array of float, shape (...), optional
+        How much each sample counts in least squares, at least 0. The operator then measures ``sqrt(w)`` times the
+        samples: reconstruct from ``np.sqrt(w) * y``. Without weights every sample counts the same, which is right for
+        white noise. For a density-compensated image ("gridding") use ``A.adjoint(w * y)`` of the operator without.
+    eps : float
+        Relative tolerance of forward and adjoint, 1e-12 to 1e-3. They are adjoint to each other far beyond it.
+        :meth:`gram` is a convolution on a doubled grid and agrees with them within ``10 * eps``.
+
+    Raises
+    ------
+    ShapeError
+        ``trajectory``, ``shape``, ``coils`` and ``weights`` do not fit each other.
+    ArgumentError, DTypeError, NonFiniteError
+        Positions beyond the edge of k-space or in another unit, negative weights, no numbers, NaN.
+
+    References
+    ----------
+    K. P. Pruessmann et al., "Advances in sensitivity encoding with arbitrary k-space trajectories", Magn. Reson. Med.
+    46 (2001). A. H. Barnett, J. Magland, L. af Klinteberg, "A parallel nonuniform fast Fourier transform library based
+    on an 'exponential of semicircle' kernel", SIAM J. Sci. Comput. 41 (2019). J. A. Fessler et al., "Toeplitz-based
+    iterative image reconstruction for MRI with correction for magnetic field inhomogeneity", IEEE Trans. Signal
+    Process. 53 (2005).
+
+    Examples
+    --------
+    >>> from recon.trajectories import radial
+    >>> A = NonCartesianMRI(radial(12, 32), shape=(16, 16))
+    >>> A(np.ones((16, 16))).shape
+    (12, 32)
+    >>> round(abs(A(np.ones((16, 16)))[0, 16]), 4)  # the centre of k-space
+    16.0
+    """
+
+    kind = "complex"
+    torch_body = False
+
+    def __init__(self, trajectory: Any, shape: Any, coils: Any = None, weights: Any = None, eps: float = 1e-6):
+        shape = shape_argument("shape", shape)
+        self.trajectory = _positions(trajectory, shape)
+        self.coils = None if coils is None else sensitivities(coils, shape)
+        self.weights = None if weights is None else _weights(weights, self.trajectory.shape[:-1])
+        self.eps = tolerance("eps", eps)
+        samples = self.trajectory.shape[:-1]
+        super().__init__(shape, samples if self.coils is None else (len(self.coils), *samples))
+        self.adjoint_tolerance = {"float32": max(self.eps, 1e-6), "float64": self.eps}
+        if self.weights is not None and not self.weights.all():
+            self.sampling = np.broadcast_to(self.weights > 0, self.out_shape)
+        turns = self.trajectory.reshape(-1, len(shape)) / np.array(shape)
+        self._transform = NUFFT(2 * np.pi * turns.T, shape, self.eps)
+        self._scale = 1.0 / math.sqrt(math.prod(shape))
+        if self.weights is not None:
+            self._scale = self._scale * np.sqrt(self.weights).reshape(-1)
+        self._coils = None if self.coils is None else Constant(self.coils)
+        self._conjugates = None if self.coils is None else Constant(self.coils.conj())
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        images = x.reshape(-1, *self.in_shape)
+        out = np.empty((len(images) * self._count, self._transform.points.shape[1]), x.dtype)
+
+        def sample(task: int) -> None:
+            image, coil = divmod(task, self._count)
+            seen = images[image] if self._coils is None else images[image] * self._coils.like(x)[coil]
+            np.multiply(self._transform.forward(seen), self._scale, out=out[task], casting="same_kind")
+
+        run_jobs(sample, out.size, len(out))
+        return out.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
+
+    def _adjoint(self, y: np.ndarray) -> np.ndarray:
+        samples = y.reshape(-1, self._count, self._transform.points.shape[1])
+        batch = y.shape[: y.ndim - len(self.out_shape)]
+
+        def spread(image: int, coil: int) -> np.ndarray:
+            return self._transform.adjoint(samples[image, coil] * self._scale)
+
+        return self._collect(spread, len(samples), y).reshape(*batch, *self.in_shape)
+
+    def gram(self, x: Array) -> Array:
+        """The normal operator ``A^H A x``: for each coil a convolution with the spectrum of the sampling density."""
+        x = self._admit(x, "x", self.in_shape)
+        if arrays.is_torch(x):
+            return self._torch_gram(x)
+        images = x.reshape(-1, *self.in_shape)
+        convolve, alone = self._convolution, len(images) * self._count == 1
+
+        def filtered(image: int, coil: int) -> np.ndarray:
+            seen = images[image] if self._coils is None else images[image] * self._coils.like(x)[coil]
+            return convolve(seen, workers=threads() if alone else 1)
+
+        return self._collect(filtered, len(images), x).reshape(x.shape)
+
+    def _torch_gram(self, x: Array) -> Array:
+        if self._coils is None or self._conjugates is None:
+            return self._convolution(x)
+        seen = x[(..., None, *(slice(None),) * len(self.in_shape))] * self._coils.like(x)
+        return (self._convolution(seen) * self._conjugates.like(x)).sum(-1 - len(self.in_shape))
+
+    def _collect(self, image_of: Any, count: int, like: np.ndarray) -> np.ndarray:
+        """``sum_c conj(s_c) image_of(i, c)`` for each ``i``; coils add up in one order, block by block."""
+        block = -(-self._count // threads())
+        blocks = -(-self._count // block)
+        parts = np.empty((count, blocks, *self.in_shape), like.dtype)
+
+        def add(task: int) -> None:
+            image, part = divmod(task, blocks)
+            total: Any = None
+            for coil in range(part * block, min((part + 1) * block, self._count)):
+                own = image_of(image, coil)
+                if self._conjugates is not None:
+                    np.multiply(own, self._conjugates.like(like)[coil], out=own)
+                total = own if total is None else np.add(total, own, out=total)
+            parts[image, part] = total
+
+        run_jobs(add, parts.size * block, count * blocks)
+        return parts.sum(axis=1)
+
+    @property
+    def _count(self) -> int:
+        return 1 if self.coils is None else len(self.coils)
+
+    @cached_property
+    def _convolution(self) -> Toeplitz:
+        """``A^H A`` of one coil: a transform of the weights to all the lags there are."""
+        doubled = tuple(2 * n for n in self.in_shape)
+        lags = NUFFT(self._transform.points, doubled, max(0.1 * self.eps, 1e-13))
+        return Toeplitz(lags.adjoint(np.broadcast_to(self._scale**2, lags.points.shape[1:])))
+
+    def _iterate_norm(self) -> float:
+        return super()._iterate_norm() * (1 + self.eps)  # the forward may be that much larger than its gram says
+
+    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
+        sampling = np.broadcast_to(sampling, self.out_shape)
+        if self.coils is not None:
+            if (sampling != sampling[:1]).any():
+                return super().with_sampling(sampling)  # coils that are sampled differently
+            sampling = sampling[0]
+        weights = sampling * (1.0 if self.weights is None else self.weights)
+        return NonCartesianMRI(self.trajectory, self.in_shape, self.coils, weights, self.eps)
+
+    def __repr__(self) -> str:
+        coils = "" if self.coils is None else f", {len(self.coils)} coils"
+        return f"NonCartesianMRI({self.in_shape}, {math.prod(self.trajectory.shape[:-1])} samples{coils})"
+
+
+def _positions(trajectory: Any, shape: tuple[int, ...]) -> np.ndarray:
+    values = arrays.to_numpy(trajectory)
+    if values.dtype.kind not in "iuf":
+        raise DTypeError(f"trajectory has dtype {values.dtype}; expected real positions. Pass floats, (..., ky, kx).")
+    if len(shape) > 3:
+        raise ShapeError(f"shape is {shape}; expected one to three axes. Pass leading axes as a batch.")
+    if values.ndim < 2 or values.shape[-1] != len(shape) or not values.size:
+        raise ShapeError(
+            f"trajectory has shape {values.shape}; expected (..., {len(shape)}), a position for each axis of the image "
+            f"{shape}. Stack the coordinates on the last axis, ky before kx."
+        )
+    require_finite("trajectory", values, "Leave out the samples whose position is not known, here and in y.")
+    values = values.astype(np.float64)
+    edge, reach = np.array(shape) / 2, np.abs(values).reshape(-1, len(shape)).max(axis=0)
+    if (reach > edge * (1 + 1e-6)).any():
+        axis = int(np.argmax(reach / edge))
+        raise ArgumentError(
+            f"trajectory reaches {reach[axis]:g} on axis {axis}; expected cycles per field of view, at most "
+            f"{edge[axis]:g} for {shape[axis]} pixels. Rescale it, or reconstruct more pixels."
+        )
+    if min(shape) > 8 * _NEXT_TO_NOTHING and reach.max() <= _NEXT_TO_NOTHING * (1 + 1e-6):
+        raise ArgumentError(
+            f"trajectory reaches {reach.max():g}; expected cycles per field of view, up to {edge.max():g}. Multiply "
+            "radians a pixel by N / (2 pi), cycles a pixel by N, for N pixels."
+        )
+    return values
+
+
+def _weights(weights: Any, samples: tuple[int, ...]) -> np.ndarray:
+    values = arrays.to_numpy(weights)
+    if values.dtype.kind not in "biuf":
+        raise DTypeError(f"weights have dtype {values.dtype}; expected real numbers. Pass one for each sample.")
+    try:
+        values = np.broadcast_to(values, samples).astype(np.float64)
+    except ValueError:
+        raise ShapeError(
+            f"weights have shape {values.shape}; expected {samples}, one for each position. Reshape them."
+        ) from None
+    require_finite("weights", values, "Give samples that should not count the weight 0.")
+    if values.min() < 0 or not values.any():
+        raise ArgumentError(
+            f"weights go from {values.min():g} to {values.max():g}; expected numbers of at least 0, not all of them 0. "
+            "Pass the density compensation of the trajectory."
+        )
+    return values
