@@ -45,6 +45,7 @@ MODULES = [
     "recon.check",
     "recon.operators.base",
     "recon.operators.blur",
+    "recon.operators.bridges",
     "recon.operators.downsample",
     "recon.operators.filters",
     "recon.operators.finite_difference",

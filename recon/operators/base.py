@@ -257,6 +257,25 @@ class LinearOperator(Operator):
 
         return Mask(np.broadcast_to(sampling, self.out_shape)) @ self
 
+    def as_scipy(self, dtype: Any = None) -> Any:
+        """The operator as a ``scipy.sparse.linalg.LinearOperator`` on flattened images.
+
+        For ``lsqr``, ``lsmr``, ``svds``, ``eigsh`` and all else that takes one; PyLops takes it too.
+
+        Parameters
+        ----------
+        dtype : dtype, optional
+            Precision of the products; double by default, complex for operators on complex images.
+
+        Raises
+        ------
+        DTypeError
+            The operator does not work in ``dtype``.
+        """
+        from recon.operators._scipy_view import ScipyView
+
+        return ScipyView(self, dtype)
+
     @property
     def H(self) -> LinearOperator:
         """The adjoint as an operator."""

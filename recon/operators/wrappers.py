@@ -201,7 +201,7 @@ def as_operator(
 
     Parameters
     ----------
-    thing : Operator, scipy LinearOperator, matrix, or tuple of two callables
+    thing : Operator, scipy LinearOperator, matrix, tuple of two callables, or an operator of PyLops, SigPy or deepinv
         Operators are returned as they are. A tuple is ``(forward, adjoint)``.
     y, x0 : array, optional
         Measurement and image whose shapes stand in for ``out_shape`` and ``in_shape``. A complex ``y`` makes a pair of
@@ -228,6 +228,10 @@ def as_operator(
         return thing
     if isinstance(thing, (tuple, list)) and len(thing) == 2 and all(map(callable, thing)):
         return _from_pair(thing[0], thing[1], in_shape or _shape_of(x0), out_shape or _shape_of(y), y)
+    from recon.operators.bridges import adopted
+
+    if (recognised := adopted(thing, in_shape or _shape_of(x0))) is not None:
+        return recognised
     is_matrix = isinstance(thing, np.ndarray) or arrays.is_torch(thing) or sparse.issparse(thing)
     has_products = not isinstance(thing, type) and all(hasattr(thing, name) for name in ("shape", "matvec", "rmatvec"))
     if is_matrix or has_products:
