@@ -205,9 +205,9 @@ def check_factors(p: Probe) -> Iterator[Figure]:
     outer, within = pair
     x = p.image()
     yield p.figure("factors", relative(outer(within(x)), p.operator(x)), 1e-10, "A x is outer(inner(x)).")
-    unknown = outer.diagonal_gram() is None or within.fourier_gram() is None
+    unknown = not outer.has_solve_shifted or within.fourier_gram() is None
     yield p.figure(
-        "factors without closed form", float(unknown), 0.0, "outer needs a diagonal_gram, inner a fourier_gram."
+        "factors without closed form", float(unknown), 0.0, "outer needs solve_shifted, inner a fourier_gram."
     )
 
 

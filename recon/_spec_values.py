@@ -150,8 +150,11 @@ def _range(source: Source, key: str, value: Mapping[str, Any]) -> np.ndarray:
 
 CONVERTERS: dict[str, Callable[[Source, str, Any], Any]] = {
     "angles": angles,
+    "aperture": array,
     "coils": array,
     "mask": mask,
     "psf": psf,
+    "response": array,
+    "rows": array,
 }
 """For each parameter that is an array, what turns its YAML into one."""

@@ -282,7 +282,8 @@ def _prior(prior: Any, bounds: Any, operator: Any, channels: bool, decisions: di
 def _named_prior(name: str, operator: Any, channels: bool, decisions: dict[str, Decision]) -> tuple[Any, bool]:
     import priors
 
-    ndim = min(len(operator.in_shape), 3)
+    bands = bool(getattr(operator, "channels", False))
+    ndim = min(len(operator.in_shape) - bands, 3)
     if name == "none":
         decisions["prior"] = Decision("none", "given")
         return priors.Zero(), False
@@ -292,10 +293,10 @@ def _named_prior(name: str, operator: Any, channels: bool, decisions: dict[str, 
     if name == "wavelet":
         decisions["prior"] = Decision(f"wavelet sparsity, {ndim}-D", "given")
         return priors.Wavelet(ndim=ndim), True
-    coupled = ", channels coupled" if channels else ""
+    coupled = ", channels coupled" if channels or bands else ""
     reason = "given" if name == "tv" else "edges are kept, nothing is assumed of the content"
     decisions["prior"] = Decision(f"total variation, {ndim}-D{coupled}", reason)
-    return priors.TotalVariation(ndim=ndim, channel_axis=-ndim - 1 if channels else None), True
+    return priors.TotalVariation(ndim=ndim, channel_axis=-ndim - 1 if channels or bands else None), True
 
 
 def _bounds(bounds: Any, operator: Any) -> tuple[float, float]:
@@ -340,9 +341,10 @@ def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     quadratic = isinstance(noise, Gaussian)
     if quadratic and all(getattr(term.function, "is_quadratic", False) for term in prior.terms()):
         return "cg", "the objective is quadratic"
-    fourier = operator.fourier_gram() is not None
-    if fourier or (quadratic and operator.factors() is not None):
+    if operator.fourier_gram() is not None:
         return "admm", "the normal operator is diagonal in Fourier space: closed form"
+    if quadratic and operator.factors() is not None:
+        return "admm", "data and prior split into closed forms"
     return "admm", "conjugate gradients inside, preconditioned and warm-started"
 
 
