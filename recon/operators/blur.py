@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from recon.operators._constants import Constant
-from recon.operators._fourier import filter_half, half
+from recon.operators._blur_bodies import (
+    BOUNDARIES,
+    BorderedSum,
+    Boundary,
+    Cosine,
+    Periodic,
+    Reflecting,
+    Unknown,
+    extended,
+    psf_spectrum,
+    reach,
+)
+from recon.operators._convolution import METHODS, Method, convolution_for
+from recon.operators._cosine_filter import is_symmetric
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Crop, Identity
 from solvers import arrays
@@ -24,7 +36,7 @@ class Blur(LinearOperator):
 
     The centre ``c`` of the PSF is ``k // 2`` on an axis of ``k`` entries, and a periodic blur equals
     ``scipy.ndimage.convolve(x, psf, mode="wrap")``. The PSF is used as given: it keeps the brightness of the image if
-    it sums to one.
+    it sums to one. Functions of :mod:`recon.psf` make the usual ones.
 
     Parameters
     ----------
@@ -32,14 +44,22 @@ class Blur(LinearOperator):
         Real point spread function, one axis for each axis of ``shape``.
     shape : tuple of int
         Shape of the measurement, in pixels.
-    boundary : {"periodic", "unknown"}
+    boundary : {"periodic", "reflecting", "unknown"}
         ``periodic``: the image wraps around; it has the shape of the measurement, and everything is closed form.
+        ``reflecting``: the image is mirrored about the outer edge of its outer pixels, as by
+        ``scipy.ndimage.convolve(x, psf, mode="reflect")``. Closed form where the PSF is symmetric along each axis.
         ``unknown``: nothing is assumed about what lies outside the frame. The image is larger than the measurement by
         at least ``psf.shape - 1`` (rounded up to a length with a fast transform) and only what was seen is modelled,
         ``y = crop(psf * x)``; ``x[..., *A.interior]`` is the part of the image in the measurement's frame.
+    method : {"auto", "fft", "direct", "separable"}
+        How numpy images are convolved; the results are the same to rounding. ``fft``: by transforms. ``direct``: as a
+        sum over the entries of the PSF that are not zero. ``separable``: one axis after the other, where the PSF is
+        the outer product of its profiles. ``auto``: the quickest by measured costs. Tensors always take transforms.
 
     Attributes
     ----------
+    method : str
+        The method taken.
     interior : tuple of slice
         Where the measurement's frame lies in the image.
 
@@ -48,12 +68,14 @@ class Blur(LinearOperator):
     ShapeError
         The PSF has another number of axes than ``shape``, or is larger.
     DTypeError, NonFiniteError, ArgumentError
-        The PSF is complex, holds NaN, or is zero everywhere.
+        The PSF is complex, holds NaN, or is zero everywhere; ``method`` does not suit it.
 
     References
     ----------
     M. S. C. Almeida, M. A. T. Figueiredo, "Deconvolving images with unknown boundaries using the alternating direction
     method of multipliers", IEEE Trans. Image Process. 22 (2013).
+    M. K. Ng, R. H. Chan, W.-C. Tang, "A fast algorithm for deblurring models with Neumann boundary conditions", SIAM
+    J. Sci. Comput. 21 (1999): the closed form under reflecting boundaries.
 
     Examples
     --------
@@ -62,59 +84,66 @@ class Blur(LinearOperator):
     (np.float64(1.0), 1.0)
     """
 
-    def __init__(self, psf: Any, shape: Sequence[int], boundary: Literal["periodic", "unknown"] = "periodic"):
+    def __init__(
+        self,
+        psf: Any,
+        shape: Sequence[int],
+        boundary: Boundary = "periodic",
+        method: Method = "auto",
+    ):
         shape = shape_argument("shape", shape)
         self.psf = point_spread_function(psf, shape)
-        if boundary not in ("periodic", "unknown"):
-            raise OptionError(
-                f"boundary is {boundary!r}; expected 'periodic' or 'unknown'."
-                f"{suggestion(boundary, ('periodic', 'unknown'))} Pass one of them."
-            )
-        self.boundary = boundary
-        if boundary == "periodic":
-            super().__init__(shape, shape)
-            self.interior = tuple(slice(0, n) for n in shape)
-            self._set_spectrum(psf_spectrum(self.psf, shape))
-        else:
-            super().__init__(_extended(shape, self.psf.shape), shape)
-            before = [k - 1 - k // 2 for k in self.psf.shape]
-            self.interior = tuple(slice(start, start + n) for start, n in zip(before, shape, strict=True))
-            self._crop, self._blur = Crop(self.in_shape, self.interior), Blur(self.psf, self.in_shape)
+        self.boundary: Boundary = _one_of("boundary", boundary, BOUNDARIES)
+        convolution, self.method = convolution_for(self.psf, shape, _one_of("method", method, METHODS))
+        in_shape = extended(shape, self.psf.shape) if boundary == "unknown" else shape
+        super().__init__(in_shape, shape)
+        around = reach(self.psf)
+        start = around[0] if boundary == "unknown" else (0,) * len(shape)
+        self.interior = tuple(slice(i, i + n) for i, n in zip(start, shape, strict=True))
+        self._transform = self._by_transform()
+        self._sum = None if convolution is None else BorderedSum(convolution, around, (in_shape, shape), boundary)
 
-    def _set_spectrum(self, spectrum: np.ndarray) -> None:
-        self._gram = np.square(spectrum.real) + np.square(spectrum.imag)
-        self._response = Constant(half(spectrum))
-        self._response_conj = Constant(half(spectrum).conj())
-        self._response_gram = Constant(half(self._gram))
+    def _by_transform(self) -> Periodic | Cosine | Reflecting | Unknown:
+        if self.boundary == "periodic":
+            return Periodic(psf_spectrum(self.psf, self.in_shape))
+        if self.boundary == "reflecting":
+            return (Cosine if is_symmetric(self.psf) else Reflecting)(self.psf, self.in_shape)
+        self._crop, self._blur = Crop(self.in_shape, self.interior), Blur(self.psf, self.in_shape, method="fft")
+        return Unknown(self._blur._diagonalised, self.in_shape, self.interior)
 
-    def _filter(self, x: Array, response: Constant) -> Array:
-        return filter_half(x, response.like(x), len(self.in_shape))
+    @property
+    def _diagonalised(self) -> Any:
+        """The transform after which the normal operator is diagonal, or None."""
+        return self._transform if isinstance(self._transform, (Periodic, Cosine)) else None
+
+    def _body(self, x: Array) -> Any:
+        return self._transform if self._sum is None or arrays.is_torch(x) else self._sum
 
     def _apply(self, x: Array) -> Array:
-        if self.boundary == "unknown":
-            return self._crop._apply(self._blur._apply(x))
-        return self._filter(x, self._response)
+        return self._body(x).forward(x)
 
     def _adjoint(self, y: Array) -> Array:
-        if self.boundary == "unknown":
-            return self._blur._adjoint(self._crop._adjoint(y))
-        return self._filter(y, self._response_conj)
+        return self._body(y).adjoint(y)
 
     def gram(self, x: Array) -> Array:
-        if self.boundary == "unknown":
+        if self._diagonalised is None or self._body(x) is self._sum:
             return super().gram(x)
-        return self._filter(self._admit(x, "x", self.in_shape), self._response_gram)
+        return self._diagonalised.gram(self._admit(x, "x", self.in_shape))
 
     def transfer(self) -> np.ndarray | None:
         return psf_spectrum(self.psf, self.in_shape) if self.boundary == "periodic" else None
 
     def fourier_gram(self) -> np.ndarray | None:
-        return self._gram if self.boundary == "periodic" else None
+        return self._diagonalised.eigenvalues if self.boundary == "periodic" else None
 
     def norm(self) -> float:
-        return math.sqrt(float(self._gram.max())) if self.boundary == "periodic" else self._certified_norm
+        if self._diagonalised is None:
+            return self._certified_norm
+        return math.sqrt(float(self._diagonalised.eigenvalues.max()))
 
     def _iterate_norm(self) -> float:
+        if self.boundary == "reflecting":
+            return super()._iterate_norm()
         upper = self._blur.norm()
         if upper <= TIGHTNESS * self._reached():
             return upper
@@ -122,7 +151,7 @@ class Blur(LinearOperator):
 
     def _reached(self) -> float:
         """Lower bound of the norm, from the strongest frequency under a window that fades out towards the edges."""
-        peak = np.unravel_index(np.argmax(self._blur._gram), self.in_shape)
+        peak = np.unravel_index(np.argmax(self._blur._diagonalised.eigenvalues), self.in_shape)
         wave = np.ones((), dtype=complex)
         for n, k in zip(self.in_shape, peak, strict=True):
             i = np.arange(n) + 0.5
@@ -131,27 +160,27 @@ class Blur(LinearOperator):
 
     @property
     def has_solve_shifted(self) -> bool:
-        return self.boundary == "periodic"
+        return self._diagonalised is not None
 
     def _solve_shifted(self, b: Array, rho: Any) -> Array:
-        if self.boundary == "unknown":
+        if self._diagonalised is None:
             return LinearOperator._solve_shifted(self, b, rho)
-        return filter_half(b, 1.0 / (self._response_gram.like(b) + rho), len(self.in_shape))
+        return self._diagonalised.solve(b, rho)
 
-    def factors(self) -> tuple[LinearOperator, LinearOperator]:
+    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         if self.boundary == "unknown":
             return self._crop, self._blur
-        return Identity(self.out_shape), self
+        return (Identity(self.out_shape), self) if self.boundary == "periodic" else None
 
     def __repr__(self) -> str:
         return f"Blur({self.out_shape}, psf {self.psf.shape}, boundary={self.boundary!r})"
 
 
-def _extended(shape: tuple[int, ...], support: tuple[int, ...]) -> tuple[int, ...]:
-    from scipy.fft import next_fast_len
-
-    # 542 = 2 x 271 takes eight times as long to transform as 550; the pixels added are seen by no measurement.
-    return tuple(n if k == 1 else next_fast_len(n + k - 1) for n, k in zip(shape, support, strict=True))
+def _one_of(name: str, value: Any, known: tuple[str, ...]) -> Any:
+    if value not in known:
+        listed = ", ".join(map(repr, known))
+        raise OptionError(f"{name} is {value!r}; expected one of {listed}.{suggestion(value, known)} Pass one of them.")
+    return value
 
 
 def point_spread_function(psf: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -173,11 +202,3 @@ def point_spread_function(psf: Any, shape: tuple[int, ...]) -> np.ndarray:
     if not values.any():
         raise ArgumentError("psf is zero everywhere; expected at least one entry that is not. Pass the measured psf.")
     return values.astype(np.float64)
-
-
-def psf_spectrum(psf: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Spectrum of a PSF, its centre at the origin, over the full grid of ``shape`` (complex128, FFT order)."""
-    grid = np.zeros(shape)
-    grid[tuple(slice(0, k) for k in psf.shape)] = psf
-    centred = np.roll(grid, [-(k // 2) for k in psf.shape], axis=range(psf.ndim))
-    return arrays.fftn(centred, tuple(range(-len(shape), 0)))

@@ -146,6 +146,6 @@ def _factors(factor: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _folded(blur: Blur, decimate: Decimate) -> np.ndarray:
     """Eigenvalues of ``A A^H`` over the coarse frequencies: the mean over the aliases of ``|H|^2``."""
-    gram = blur._gram
+    gram = blur._diagonalised.eigenvalues
     blocks = [n for coarse, f in zip(decimate.out_shape, decimate.factor, strict=True) for n in (f, coarse)]
     return gram.reshape(blocks).mean(axis=tuple(range(0, 2 * gram.ndim, 2)))
