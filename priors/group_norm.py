@@ -62,19 +62,18 @@ class GroupNorm(Prior):
         """Nearest point with ``|z_g| <= 1`` for every group."""
         return z / self.norms(z).clip(min=1)
 
-    def split_step(
-        self, x: Array, z: Array, u: Array, step: Any, relax: float
-    ) -> tuple[Array, Array, Array, float, float]:
+    def split_step(self, x: Array, q: Array, step: Any, relax: float) -> tuple[Array, Array, tuple[float, ...]]:
         """One fused splitting update (Boyd et al. 2011, sections 3.1 and 3.4.3).
 
-        ``v = relax K x + (1 - relax) z``, ``z_new = prox(v + u, step)``, ``u_new = u + v - z_new``.
+        ``z = prox(q, step)``, ``q_new = relax K x + q - relax z``, ``z_new = prox(q_new, step)``. The split variable z
+        and the scaled dual variable ``u = q - z`` are not kept: their sum ``q`` gives both.
 
         Parameters
         ----------
         x : array
             Image, ``(..., *spatial)``.
-        z, u : array
-            Split and scaled dual variable, ``(..., ndim, *spatial)``.
+        q : array
+            Split plus scaled dual variable, ``(..., ndim, *spatial)``.
         step : float
             Step size of the proximal map.
         relax : float
@@ -82,45 +81,42 @@ class GroupNorm(Prior):
 
         Returns
         -------
-        z_new, u_new : array
-            The next split and dual variable.
+        q_new : array
+            The next sum.
         b : array
             ``K^H (z_new - u_new)``, for the next right-hand side.
-        primal_sq, dual_sq : float
-            ``|K x - z_new|^2`` and ``|z_new - z|^2``, without gradients.
+        squares : tuple of float
+            ``|K x - z_new|^2``, ``|z_new - z|^2``, ``|z_new|^2`` and ``|u_new|^2``, without gradients.
         """
-        operands = (x, z, u)
-        fits = all(isinstance(a, np.ndarray) and a.dtype == x.dtype and a.dtype.kind in "fc" for a in operands)
+        fits = all(isinstance(a, np.ndarray) and a.dtype == x.dtype and a.dtype.kind in "fc" for a in (x, q))
         body = self._split_kernel if fits and self.gradient.periodic else self._split_generic
-        return body(x, z, u, step, relax)
+        return body(x, q, step, relax)
 
-    def _split_generic(self, x: Array, z: Array, u: Array, step: Any, relax: float) -> Any:
-        Kx = self.gradient(x)
-        q = arrays.lincomb(relax, Kx, 1 - relax, z) + u
-        z_new = self.prox(q, step)
-        u_new = q - z_new
-        primal, dual = Kx - z_new, z_new - z
-        squares = (arrays.to_float(arrays.dot(r, r)) for r in (primal, dual))
-        return z_new, u_new, self.gradient.adjoint(z_new - u_new), *squares
+    def _split_generic(self, x: Array, q: Array, step: Any, relax: float) -> Any:
+        Kx, z = self.gradient(x), self.prox(q, step)
+        q_new = relax * (Kx - z) + q
+        z_new = self.prox(q_new, step)
+        u_new = q_new - z_new
+        squares = tuple(arrays.to_float(arrays.dot(r, r)) for r in (Kx - z_new, z_new - z, z_new, u_new))
+        return q_new, self.gradient.adjoint(z_new - u_new), squares
 
-    def _split_kernel(self, x: np.ndarray, z: np.ndarray, u: np.ndarray, step: Any, relax: float) -> Any:
+    def _split_kernel(self, x: np.ndarray, q: np.ndarray, step: Any, relax: float) -> Any:
         from priors import split_kernels as kernels
 
         layout = Layout(self.gradient.ndim, self.channel_axis)
-        px, pz, pu = layout.pack(x), layout.pack(z, directions=True), layout.pack(u, directions=True)
-        z_new, u_new, b = np.empty_like(pz), np.empty_like(pu), np.empty_like(px)
-        sums = np.zeros((*px.shape[:1], *px.shape[2:4], 2))
+        px, pq = layout.pack(x), layout.pack(q, directions=True)
+        q_new, b = np.empty_like(pq), np.empty_like(px)
+        sums = np.zeros((*px.shape[:1], *px.shape[2:4], 4))
         number = px.dtype.type
         least = float(np.finfo(px.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
         scales = np.array(self.gradient.scales, px.dtype)
         own = tile_rows(px, len(scales))
         run_blocks(
-            kernels.split_tiles, pz.size, len(px) * -(-px.shape[3] // own), own, px, pz, pu, z_new, u_new, b, scales,
+            kernels.split_tiles, pq.size, len(px) * -(-px.shape[3] // own), own, px, pq, q_new, b, scales,
             number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
         )  # fmt: skip
-        primal_sq, dual_sq = sums.sum(axis=(0, 1, 2))
-        z_new, u_new = (layout.unpack(a, z.shape, directions=True) for a in (z_new, u_new))
-        return z_new, u_new, layout.unpack(b, x.shape), float(primal_sq), float(dual_sq)
+        squares = tuple(float(total) for total in sums.sum(axis=(0, 1, 2)))
+        return layout.unpack(q_new, q.shape, directions=True), layout.unpack(b, x.shape), squares
 
     def _value(self, z: Array) -> Any:
         total = self.weight * self.norms(z).sum()

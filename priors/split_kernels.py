@@ -1,9 +1,12 @@
 """Numba kernels of the fused splitting update of total variation. Conventions as in :mod:`priors.kernels`.
 
-    v = relax K x + (1 - relax) z,   q = v + u,   z_new = shrink(q, step),   u_new = q - z_new,
-    b = K^H w  with  w = z_new - u_new,
+    z = shrink(q, step),   q_new = relax K x + q - relax z,   z_new = shrink(q_new, step),
+    b = K^H w  with  w = 2 z_new - q_new,
 
 ``K`` being the periodic gradient. Differences that wrap around belong to no group: they pass the shrinkage unchanged.
+The update is bound by memory, so the split variable z and the scaled dual variable u = q - z are never stored: their
+sum q gives both.
+
 A tile keeps ``w`` of its rows; the row before its first one, and for volumes the plane before the first one, is
 computed once more, so that tiles need nothing of each other.
 """
@@ -44,19 +47,16 @@ def _wraps(k, n, z, i, planes, rows):
 
 
 @_inline
-def _shrink_row(q, factor, d, zs, us, step, relax, z, i):
-    """Write ``q`` of row (z, i), (channel, direction, column), and the factor of each group, (group + 1, column)."""
-    channels, n, planes, rows, columns = zs.shape
-    groups = factor.shape[0] - 1  # a last row of ones is for the differences that pass
+def _shrinkage(factor, q, step, z, i, planes, rows):
+    """Write by which factor each group of ``q``, row (z, i), shrinks: (group + 1, column), a last row of ones."""
+    channels, n, columns = q.shape
+    groups = factor.shape[0] - 1  # the last row is for the differences that pass
     one = factor[groups, 0]
-    keep = one - relax
     for g in range(groups):
         for j in range(columns):
             factor[g, j] = 0
     for c in range(channels):
         for k in range(n):
-            for j in range(columns):
-                q[c, k, j] = relax * d[c, k, j] + keep * zs[c, k, z, i, j] + us[c, k, z, i, j]
             if not _wraps(k, n, z, i, planes, rows):
                 g = min(k, groups - 1)
                 last = factor[g, columns - 1]
@@ -70,15 +70,41 @@ def _shrink_row(q, factor, d, zs, us, step, relax, z, i):
 
 
 @_inline
-def _difference_row(w, p, s, q, factor, z, i, planes, rows):
-    """Write ``w = z_new - u_new`` of row (z, i) to scratch row (p, s), after its last entry once more."""
-    channels, n, columns = q.shape
+def _group_of(k, n, factor, z, i, planes, rows):
+    """Row of ``factor`` that is for direction ``k``; to be asked for in order, each direction once."""
     groups = factor.shape[0] - 1
-    one = factor[groups, 0]
+    g = groups if _wraps(k, n, z, i, planes, rows) else min(k, groups - 1)
+    if k == n - 1:
+        factor[g, factor.shape[1] - 1] = factor[groups, 0]  # no other direction needs it after the last one
+    return g
+
+
+@_inline
+def _advance_row(q, old, factor, d, qs, step, relax, z, i):
+    """Write ``q_new`` of row (z, i) to ``q`` and the split variable before it to ``old``."""
+    channels, n, planes, rows, columns = qs.shape
+    for c in range(channels):
+        for k in range(n):
+            for j in range(columns):
+                old[c, k, j] = qs[c, k, z, i, j]
+    _shrinkage(factor, old, step, z, i, planes, rows)
     for k in range(n):
-        g = groups if _wraps(k, n, z, i, planes, rows) else min(k, groups - 1)
-        if k == n - 1:
-            factor[g, columns - 1] = one  # no other direction needs it after the last one
+        g = _group_of(k, n, factor, z, i, planes, rows)
+        for c in range(channels):
+            for j in range(columns):
+                before = old[c, k, j]
+                old[c, k, j] = before * factor[g, j]
+                q[c, k, j] = relax * (d[c, k, j] - old[c, k, j]) + before
+
+
+@_inline
+def _difference_row(w, p, s, q, factor, step, z, i, planes, rows):
+    """Write ``w = 2 z_new - q_new`` of row (z, i) to scratch row (p, s), after its last entry once more."""
+    channels, n, columns = q.shape
+    one = factor[factor.shape[0] - 1, 0]
+    _shrinkage(factor, q, step, z, i, planes, rows)
+    for k in range(n):
+        g = _group_of(k, n, factor, z, i, planes, rows)
         for c in range(channels):
             for j in range(columns):
                 w[p, c, k, s, j + 1] = q[c, k, j] * (factor[g, j] + factor[g, j] - one)
@@ -86,20 +112,21 @@ def _difference_row(w, p, s, q, factor, z, i, planes, rows):
 
 
 @_inline
-def _write_row(z_new, u_new, w, p, s, q, d, zs, z, i, sums):
-    """Write the new variables of row (z, i) and its squared residuals."""
+def _write_row(q_new, w, p, s, q, old, d, z, i, sums):
+    """Write ``q_new`` of row (z, i) and its squares: residuals, split variable, scaled dual variable."""
     channels, n, columns = q.shape
-    primal = dual = q.dtype.type(0)
+    primal = dual = split = scaled = q.dtype.type(0)
     half = q.dtype.type(0.5)
     for c in range(channels):
         for k in range(n):
             for j in range(columns):
+                q_new[c, k, z, i, j] = q[c, k, j]
                 shrunk = half * (q[c, k, j] + w[p, c, k, s, j + 1])
-                z_new[c, k, z, i, j] = shrunk
-                u_new[c, k, z, i, j] = q[c, k, j] - shrunk
                 primal += (d[c, k, j] - shrunk) ** 2
-                dual += (shrunk - zs[c, k, z, i, j]) ** 2
-    sums[0], sums[1] = primal, dual
+                dual += (shrunk - old[c, k, j]) ** 2
+                split += shrunk**2
+                scaled += (q[c, k, j] - shrunk) ** 2
+    sums[0], sums[1], sums[2], sums[3] = primal, dual, split, scaled
 
 
 @_inline
@@ -118,36 +145,38 @@ def _adjoint_row(b, w, p, s, scales, z, i):
 
 
 @_inline
-def _split_strip(w, q, d, factor, ring, x, zs, us, z_new, u_new, b, scales, step, relax, first, stop, sums):
-    n, planes, rows = zs.shape[1], zs.shape[2], zs.shape[3]
+def _split_strip(w, q, old, d, factor, ring, x, qs, q_new, b, scales, step, relax, first, stop, sums):
+    n, planes, rows = qs.shape[1], qs.shape[2], qs.shape[3]
     for depth in range(-1 if n == 3 else 0, planes):
         p = depth % 2 if n == 3 else 0
         z = depth % planes
         for above in range(first - 1, stop):
             i, s = above % rows, above - first + 1
             _differences(d, ring, x, scales, z, i)
-            _shrink_row(q, factor, d, zs, us, step, relax, z, i)
-            _difference_row(w, p, s, q, factor, z, i, planes, rows)
+            _advance_row(q, old, factor, d, qs, step, relax, z, i)
+            _difference_row(w, p, s, q, factor, step, z, i, planes, rows)
             if depth >= 0 and s > 0:
-                _write_row(z_new, u_new, w, p, s, q, d, zs, z, i, sums[z, i])
+                _write_row(q_new, w, p, s, q, old, d, z, i, sums[z, i])
                 _adjoint_row(b, w, p, s, scales, z, i)
 
 
 @_leaf
-def split_tiles(job, block, own, x, zs, us, z_new, u_new, b, scales, step, relax, isotropic, sums):
-    """Update ``block`` tiles of ``own`` rows; write ``|K x - z_new|^2`` and ``|z_new - z|^2`` of each row to ``sums``.
+def split_tiles(job, block, own, x, qs, q_new, b, scales, step, relax, isotropic, sums):
+    """Update ``block`` tiles of ``own`` rows; write the squares of each row to ``sums``: ``|K x - z_new|^2``,
+    ``|z_new - z|^2``, ``|z_new|^2`` and ``|q_new - z_new|^2``.
 
     The tiles of image 0 come first, those of image 1 follow.
     """
-    images, channels, n, _, rows, columns = zs.shape
+    images, channels, n, _, rows, columns = qs.shape
     tiles = (rows + own - 1) // own
     w = np.empty((2 if n == 3 else 1, channels, n, own + 1, columns + 1), x.dtype)
-    q, d = np.empty((channels, n, columns), x.dtype), np.empty((channels, n, columns), x.dtype)
+    q, old = np.empty((channels, n, columns), x.dtype), np.empty((channels, n, columns), x.dtype)
+    d = np.empty((channels, n, columns), x.dtype)
     factor = np.ones(((1 if isotropic else n) + 1, columns), x.dtype)
     ring = np.empty(columns + 1, x.dtype)
     for tile in range(job * block, min((job + 1) * block, images * tiles)):
         k, first = tile // tiles, tile % tiles * own
         _split_strip(
-            w, q, d, factor, ring, x[k], zs[k], us[k], z_new[k], u_new[k], b[k], scales, step, relax,
+            w, q, old, d, factor, ring, x[k], qs[k], q_new[k], b[k], scales, step, relax,
             first, min(first + own, rows), sums[k],
         )  # fmt: skip

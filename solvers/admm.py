@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from solvers import arrays
+from solvers._splits import Split, item_of
 from solvers.arrays import Array
 from solvers.protocols import Term
 from solvers.regularised import Regularised
@@ -42,22 +43,11 @@ class ADMMState:
     """State of :class:`ADMM`; tuples have one entry a split."""
 
     x: Array  # image
-    z: tuple[Array, ...]  # split variables, K_i x in the limit
-    u: tuple[Array, ...]  # dual variables divided by rho_i
+    splits: tuple[Any, ...]  # split variables z_i, K_i x in the limit, and dual variables divided by rho_i
     b: tuple[Array, ...]  # K_i^H (z_i - u_i), for the next right-hand side
     rho: tuple[float, ...]  # penalties
     inverse: Any  # 1 / (spectrum of the x-update): exact, or the preconditioner of conjugate gradients, or None
     Gx: Array | None  # A^H A x, carried along where conjugate gradients do the x-update
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """One splitting ``z = K x`` with the proximal map of its function."""
-
-    term: Term
-    prox: Callable[[Array, float], Array]  # (v, step) -> z
-    tunable: bool  # whether the strength multiplies it: not the data, nor a constraint
-    gram: Any  # eigenvalues of K^H K over the frequencies, or None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,19 +90,19 @@ class ADMM(Regularised):
         return self.data.operator.factors() if self.data.quadratic else (None, self.data.operator)
 
     @cached_property
-    def _splits(self) -> tuple[_Split, ...]:
+    def _splits(self) -> tuple[Split, ...]:
         shape = tuple(self.data.operator.in_shape)
         splits = [] if self._factors is None else [self._data_split(*self._factors)]
         for term in self.prior.terms():
             tunable = not getattr(term.function, "is_constraint", False)
-            splits.append(_Split(term, term.function.prox, tunable, term.fourier_gram(shape)))
+            splits.append(Split(term, term.function.prox, tunable, term.fourier_gram(shape)))
         return tuple(splits)
 
-    def _data_split(self, outer: Any, inner: Any) -> _Split:
+    def _data_split(self, outer: Any, inner: Any) -> Split:
         prox: Any = self.data.loss_prox
         if outer is not None:
             prox = partial(_sampled_prox, outer.solve_shifted, outer.adjoint(self.data.y))
-        return _Split(Term(self.data, inner), prox, False, inner.fourier_gram())
+        return Split(Term(self.data, inner), prox, False, inner.fourier_gram())
 
     @cached_property
     def _closed_form(self) -> bool:
@@ -136,12 +126,11 @@ class ADMM(Regularised):
         return len(self.data.operator.in_shape)
 
     def init(self, x0: Array) -> ADMMState:
-        z = tuple(split.term.apply(x0) for split in self._splits)
-        u = tuple(arrays.zeros(zi.shape, zi) for zi in z)
-        b = tuple(split.term.adjoint(zi) for split, zi in zip(self._splits, z, strict=True))
         rho = tuple(self._first_penalty(split, x0) for split in self._splits)
+        starts = [split.start(x0, self._step(split, r)) for split, r in zip(self._splits, rho, strict=True)]
+        variables, b = zip(*starts, strict=True)
         Gx = None if self._closed_form or self._factors is not None else self.data.operator.gram(x0)
-        return ADMMState(x0, z, u, b, rho, self._inverse(rho), Gx)
+        return ADMMState(x0, variables, b, rho, self._inverse(rho), Gx)
 
     def restart(self, state: ADMMState, strength: float, item: int | None = None) -> ADMMState:
         """Turn a state of the problem at another ``strength`` into a start for this one.
@@ -151,9 +140,9 @@ class ADMM(Regularised):
         of a batch.
         """
         if item is not None:
-            z, u, b = (tuple(a[item] for a in group) for group in (state.z, state.u, state.b))
+            variables, b = tuple(item_of(v, item) for v in state.splits), tuple(bi[item] for bi in state.b)
             Gx = None if state.Gx is None else state.Gx[item]
-            state = replace(state, x=state.x[item], z=z, u=u, b=b, Gx=Gx)
+            state = replace(state, x=state.x[item], splits=variables, b=b, Gx=Gx)
         ratio = self.strength / strength
         rho = tuple(r * ratio for r in state.rho)
         return replace(state, rho=rho, inverse=self._inverse(rho))
@@ -163,15 +152,15 @@ class ADMM(Regularised):
         if Gx is not None and (k + 1) % REFRESH == 0:
             Gx = self.data.operator.gram(x)
         balance = self.balance and k + 1 in BALANCE_AT
-        updates = [
-            _split_update(split, x, z, u, self._step(split, rho), self.relaxation, measure=balance)
-            for split, z, u, rho in zip(self._splits, state.z, state.u, state.rho, strict=True)
+        moves = [
+            split.move(x, variables, self._step(split, rho), self.relaxation, measure=balance)
+            for split, variables, rho in zip(self._splits, state.splits, state.rho, strict=True)
         ]
-        z, u, b, imbalance = zip(*updates, strict=True)
-        new = ADMMState(x, z, u, b, state.rho, state.inverse, Gx)
+        variables, b, imbalance = zip(*moves, strict=True)
+        new = ADMMState(x, variables, b, state.rho, state.inverse, Gx)
         return self._balanced(new, imbalance) if balance else new
 
-    def _step(self, split: _Split, rho: float) -> float:
+    def _step(self, split: Split, rho: float) -> float:
         return (self.strength if split.tunable else 1.0) / rho
 
     def _solve_x(self, state: ADMMState) -> tuple[Array, Array | None]:
@@ -260,7 +249,7 @@ class ADMM(Regularised):
         floor = max(arrays.eps(self._back) * float(np.max(total)), 1e-30)
         return arrays.asarray(1.0 / np.maximum(total, floor), self._back)
 
-    def _first_penalty(self, split: _Split, x0: Array) -> float:
+    def _first_penalty(self, split: Split, x0: Array) -> float:
         if not split.tunable:  # data and constraints: on the scale of the data's curvature
             return self._curvature
         return max(self.strength, 1e-30) / self._scale(x0)
@@ -286,45 +275,18 @@ class ADMM(Regularised):
         if all(f == 1.0 for f in factors):
             return state
         rho = tuple(r * f for r, f in zip(state.rho, factors, strict=True))
-        u = tuple(ui if f == 1.0 else ui * (1.0 / f) for ui, f in zip(state.u, factors, strict=True))
-        b = tuple(
-            bi if f == 1.0 else split.term.adjoint(zi - ui)
-            for split, bi, zi, ui, f in zip(self._splits, state.b, state.z, u, factors, strict=True)
-        )
-        return replace(state, u=u, b=b, rho=rho, inverse=self._inverse(rho))
+        rescaled = [
+            (variables, bi) if f == 1.0 else split.rescale(variables, self._step(split, r), f)
+            for split, variables, bi, r, f in zip(self._splits, state.splits, state.b, state.rho, factors, strict=True)
+        ]
+        variables, b = zip(*rescaled, strict=True)
+        return replace(state, splits=variables, b=b, rho=rho, inverse=self._inverse(rho))
 
 
 def _sampled_prox(solve_shifted: Callable[[Array, float], Array], back: Array, v: Array, step: float) -> Array:
     """Proximal map of ``1/2 |C w - y|^2`` from the closed form of ``C``, with ``back = C^H y``."""
     rho = 1.0 / step
     return solve_shifted(arrays.axpy(rho, v, back), rho)
-
-
-def _split_update(
-    split: _Split, x: Array, z: Array, u: Array, step: float, relaxation: float, *, measure: bool
-) -> tuple[Array, Array, Array, float]:
-    """One split variable and its dual: new z, u, ``K^H (z - u)``, and, if measured, by how much rho should grow."""
-    fused = getattr(split.term.function, "split_step", None)
-    if fused is not None:
-        z_new, u_new, b, primal_sq, dual_sq = fused(x, z, u, step, relaxation)
-    else:
-        Kx = split.term.apply(x)
-        v = arrays.lincomb(relaxation, Kx, 1 - relaxation, z)
-        z_new = split.prox(v + u, step)
-        u_new = u + v - z_new
-        b = split.term.adjoint(z_new - u_new)
-        primal_sq, dual_sq = (_square(Kx - z_new), _square(z_new - z)) if measure else (0.0, 0.0)
-    return z_new, u_new, b, _imbalance(z_new, u_new, primal_sq, dual_sq) if measure else 1.0
-
-
-def _imbalance(z: Array, u: Array, primal_sq: float, dual_sq: float) -> float:
-    """Square root of relative primal over relative dual residual: ``(|Kx - z| / |z|) / (|z - z before| / |u|)``."""
-    numerator, denominator = primal_sq * _square(u), dual_sq * _square(z)
-    return (numerator / denominator) ** 0.25 if numerator > 0 and denominator > 0 else 1.0
-
-
-def _square(x: Array) -> float:
-    return arrays.to_float(arrays.dot(x, x))
 
 
 def _forward_transform(x: Array, ndim: int) -> Array:
