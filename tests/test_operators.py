@@ -53,6 +53,7 @@ MODULES = [
     "recon.operators.hadamard",
     "recon.operators.mri",
     "recon.operators.non_cartesian",
+    "recon.operators.pansharpening",
     "recon.operators.pointwise",
     "recon.operators.rearrange",
     "recon.operators.random_matrix",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recon.operators.hadamard import SinglePixel as SinglePixel
     from recon.operators.mri import CartesianMRI as CartesianMRI
     from recon.operators.non_cartesian import NonCartesianMRI as NonCartesianMRI
+    from recon.operators.pansharpening import Pansharpening as Pansharpening
     from recon.operators.parallel_beam import ParallelBeam as ParallelBeam
     from recon.operators.pointwise import Identity as Identity
     from recon.operators.pointwise import Mask as Mask
@@ -49,6 +50,7 @@ __getattr__, __dir__, __all__ = attach(
         "Mask": "recon.operators.pointwise",
         "NonCartesianMRI": "recon.operators.non_cartesian",
         "Operator": "recon.operators.base",
+        "Pansharpening": "recon.operators.pansharpening",
         "ParallelBeam": "recon.operators.parallel_beam",
         "Permute": "recon.operators.rearrange",
         "RandomProjection": "recon.operators.random_matrix",

@@ -1,0 +1,153 @@
+"""Satellite imaging: mixed bands, pansharpening."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from recon import reconstruct
+from recon._operator_checks import dense
+from recon.operators import Pansharpening, SpectralMixing
+from recon.operators._folding import alias_weights, cosine_2d, fold, inverse_cosine_2d, unfold
+from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
+
+RNG = np.random.default_rng(0)
+
+
+def scene(size=48, bands=3):
+    """Bands of one photograph, with values between 0 and 1."""
+    from skimage import data
+
+    return np.moveaxis(data.astronaut()[40 : 40 + 4 * size : 4, 160 : 160 + 4 * size : 4, :bands] / 255.0, -1, 0)
+
+
+def psnr(x, truth):
+    return -10 * np.log10(np.mean((x - truth) ** 2))
+
+
+def upsampled(bands, factor):
+    """Cubic interpolation of every band, pixel centres aligned."""
+    rows, columns = ((np.arange(n * factor) + 0.5) / factor - 0.5 for n in bands.shape[1:])
+    grid = np.meshgrid(rows, columns, indexing="ij")
+    return np.stack([scipy.ndimage.map_coordinates(b, grid, order=3, mode="reflect") for b in bands])
+
+
+# --- spectral mixing ------------------------------------------------------------------------------------------------
+
+
+def test_spectral_mixing_is_a_matrix_at_each_pixel():
+    response, x = RNG.standard_normal((3, 5)), RNG.standard_normal((2, 5, 4, 6))
+    np.testing.assert_allclose(SpectralMixing(response, (4, 6))(x), np.einsum("kb,nbij->nkij", response, x))
+
+
+def test_unmixing_recovers_the_abundances():
+    wavelengths = np.linspace(0, 1, 20)
+    endmembers = np.stack([np.exp(-(((wavelengths - c) / 0.3) ** 2)) + 0.1 for c in (0.1, 0.5, 0.8)], axis=1)
+    rows, columns = np.mgrid[:32, :32] / 32
+    abundances = np.stack([(rows < 0.5) * 1.0, (rows >= 0.5) * (columns < 0.4), (rows >= 0.5) * (columns >= 0.4)])
+    A = SpectralMixing(endmembers, (32, 32))
+    found = reconstruct(A(abundances) + 0.02 * RNG.standard_normal(A.out_shape), A, bounds=(0, np.inf))
+    assert found.min() >= 0
+    assert np.abs(found - abundances).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("response", "error", "match"),
+    [
+        (np.ones(3), ShapeError, r"response has shape \(3,\)"),
+        ([["a", "b"]], DTypeError, "response has dtype"),
+        ([[np.nan, 1.0]], NonFiniteError, "response holds 1"),
+    ],
+)
+def test_spectral_mixing_says_what_is_wrong(response, error, match):
+    with pytest.raises(error, match=match):
+        SpectralMixing(response, (4, 4))
+
+
+# --- pansharpening --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "factor"), [(5, 2), (4, 3), (3, 4), (1, 4), (6, 1)])
+def test_folding_reads_cosines_at_the_centres_of_blocks(n, factor):
+    fine, centres = n * factor, np.arange(n) * factor + (factor - 1) / 2
+    norms = np.where(np.arange(fine) == 0, 1.0, np.sqrt(2.0)) / np.sqrt(fine)
+    at_centres = np.cos(np.pi * np.multiply.outer(centres + 0.5, np.arange(fine)) / fine) * norms
+    spectrum = RNG.standard_normal((fine, fine))
+    weights = np.multiply.outer(alias_weights(n, factor), alias_weights(n, factor))
+    expected = at_centres @ spectrum @ at_centres.T
+    np.testing.assert_allclose(inverse_cosine_2d(fold(spectrum * weights, factor)), expected, atol=1e-12)
+    coarse = RNG.standard_normal((n, n))
+    np.testing.assert_allclose(np.vdot(fold(spectrum, factor), coarse), np.vdot(spectrum, unfold(coarse, factor)))
+    np.testing.assert_allclose(inverse_cosine_2d(cosine_2d(spectrum)), spectrum, atol=1e-12)
+
+
+@pytest.mark.parametrize("factor", [3, 5])
+def test_coarse_bands_are_gaussian_averages_of_that_mtf(factor):
+    x, mtf = RNG.random((1, 60, 75)), 0.25
+    sigma = factor / np.pi * np.sqrt(-2 * np.log(mtf))
+    blurred = scipy.ndimage.gaussian_filter(x[0], sigma, mode="reflect", truncate=9)
+    A = Pansharpening(x.shape, factor, band_mtf=mtf)
+    ms, pan = A.unpack(A(x))
+    np.testing.assert_allclose(ms[0], blurred[factor // 2 :: factor, factor // 2 :: factor], atol=1e-4)
+    np.testing.assert_array_equal(pan, x[0])
+
+
+def test_even_factors_read_the_middle_of_each_block():
+    x = np.broadcast_to(np.arange(64.0), (1, 64, 64))
+    A = Pansharpening(x.shape, 4)
+    ms, _ = A.unpack(A(x))
+    np.testing.assert_allclose(ms[0, 8, 4:-4], 4 * np.arange(4, 12) + 1.5, atol=1e-3)
+
+
+def test_panchromatic_image_and_layout():
+    x, w = RNG.random((2, 3, 8, 4)), np.array([0.2, 0.5, 0.3])
+    A = Pansharpening((3, 8, 4), 2, pan_response=w)
+    y = A(x)
+    ms, pan = A.unpack(y)
+    assert (ms.shape, pan.shape) == ((2, 3, 4, 2), (2, 8, 4))
+    np.testing.assert_allclose(pan, np.einsum("b,nbij->nij", w, x))
+    np.testing.assert_array_equal(A.pack(ms, pan), y)
+    np.testing.assert_allclose(dense(A)[12 * 2 :], np.kron(w, np.eye(32)), atol=1e-14)
+
+
+def test_pansharpening_solves_with_one_shift_an_image():
+    A = Pansharpening((2, 6, 4), 2, band_mtf=[0.2, 0.4])
+    b, rho = RNG.standard_normal((2, 2, 6, 4)), np.array([0.1, 2.0]).reshape(2, 1, 1, 1)
+    each = np.stack([A.solve_shifted(b[i], float(rho[i, 0, 0, 0])) for i in range(2)])
+    np.testing.assert_allclose(A.solve_shifted(b, rho), each, atol=1e-12)
+
+
+def test_pansharpening_beats_upsampling_and_brovey():
+    truth, factor, w = scene(), 4, np.array([0.3, 0.4, 0.3])
+    A = Pansharpening(truth.shape, factor, pan_response=w)
+    y = A(truth) + 0.005 * RNG.standard_normal(A.out_shape)
+    ms, pan = A.unpack(y)
+    coarse = upsampled(ms, factor)
+    brovey = coarse * pan / np.maximum(np.einsum("b,bij->ij", w, coarse), 1e-3)
+    found = reconstruct(y, A, noise=0.005)
+    assert psnr(found, truth) > max(psnr(coarse, truth), psnr(brovey, truth)) + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        (((8, 8), 2), ShapeError, r"expected \(bands, rows, columns\)"),
+        (((3, 9, 8), 2), ShapeError, r"Crop the images to \(3, 8, 8\)"),
+        (((3, 8, 8), 2, 1.5), ArgumentError, "band_mtf is 1.5"),
+        (((3, 8, 8), 2, [0.3, 0.3]), ShapeError, "expected 3 numbers"),
+        (((3, 8, 8), 2, 0.3, [0, 0, 0]), ArgumentError, "pan_response is zero"),
+        (((3, 8, 8), 2, "a"), DTypeError, "band_mtf has dtype"),
+    ],
+)
+def test_pansharpening_says_what_is_wrong(arguments, error, match):
+    with pytest.raises(error, match=match):
+        Pansharpening(*arguments)
+
+
+def test_pack_says_which_image_does_not_fit():
+    A = Pansharpening((3, 8, 8), 2)
+    with pytest.raises(ShapeError, match=r"ms has shape \(4, 4, 3\)"):
+        A.pack(np.ones((4, 4, 3)), np.ones((8, 8)))
+    with pytest.raises(ShapeError, match=r"pan has shape \(4, 4\)"):
+        A.pack(np.ones((3, 4, 4)), np.ones((4, 4)))
