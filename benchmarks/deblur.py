@@ -116,7 +116,7 @@ def main() -> None:
         return
     for p in peers:
         print(
-            f"deepinv TV-ADMM, weight given, step {p['step']:g}, 20 inner iterations: {p['iterations']:.0f} iterations, "
+            f"deepinv TV-ADMM, weight given, step {p['step']:g}, 20 inner: {p['iterations']:.0f} iterations, "
             f"{p['psnr']:.2f} dB ({'within' if p['close'] else 'NOT within'} {CLOSE} dB of its limit {p['limit']:.2f}) "
             f"in {p['seconds']:.2f} s: {p['seconds'] / mine['seconds']:.1f}x our call, "
             f"{p['seconds'] / mine['single']:.1f}x our single solve"

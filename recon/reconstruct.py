@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recon.noise import Poisson
-from recon.plan import Decision, Plan, Request, channels_back, prepare
+from recon.plan import DEFAULT_TOL, Decision, Plan, Request, channels_back, prepare
 from recon.selection import Choice, Problem, choose_strength, measured_count
 from solvers import arrays
 from solvers.arrays import Array
@@ -22,6 +22,8 @@ from solvers.validation import known_keywords
 SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
 SEARCH_TOL = 5.0  # solves of the search may be this much looser than the last one
 SEARCH_TOL_SAMPLED = 2.0  # the same where unmeasured samples take many steps to fill
+UNSEEN = 0.1  # distance from the limit that does not matter, over the noise carried back to the image
+LOOSEST = 5.0  # however noisy, the tolerance is at most this many times the usual one
 CONTRADICTED = 1.5  # residual over noise above which the answer does not explain the data
 CONTRADICTED_BY_ESTIMATE = 3.0  # the same where the noise level is itself an estimate
 
@@ -103,8 +105,9 @@ def reconstruct(
         What a good image looks like.
     solver : {"auto", "admm", "fista", "pdhg", "cg"} or callable
         How to minimise; a callable builds an algorithm from ``(data, prior, strength)``.
-    noise : {"auto", "gaussian", "poisson"}, float, Gaussian or Poisson
-        A number is the standard deviation in the unit of ``y``.
+    noise : {"auto", "gaussian", "poisson", "impulse", "speckle"}, float, array or noise model
+        A number is the standard deviation in the unit of ``y``, an array that of each sample; for the models see
+        :mod:`recon.noise`.
     strength : "auto" or float
         Regularisation strength; ``info.plan.strength`` is the number used.
     x0 : array, optional
@@ -152,6 +155,8 @@ def reconstruct(
         channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
     )  # fmt: skip
     start = request.x0 if request.x0 is not None else first_guess(request.operator, request.y)
+    if tol is None:
+        request = replace(request, plan=_with_tolerance(request, start))
     plan, choice = _with_strength(request, start, np.random.default_rng(0 if rng is None else rng))
     selected = time.perf_counter()
     found = _final(request, plan, choice, start, callback, progress)
@@ -159,7 +164,10 @@ def reconstruct(
     doubts = _doubts(plan, found, residual)
     for text in doubts:
         warnings.warn(text, ReconstructionWarning, stacklevel=3)
-    image = channels_back(_within_bounds(plan.prior, found.image), channel_axis, request.operator)
+    image = _within_bounds(plan.prior, found.image)
+    if request.to_image is not None:
+        image = request.to_image(image)
+    image = channels_back(image, channel_axis, request.operator)
     if not return_info:
         return image
     end = time.perf_counter()
@@ -175,6 +183,24 @@ def first_guess(operator: Any, y: Array) -> Array:
 
     back = operator.adjoint(y)
     return unroll(CGLS(operator, y), arrays.zeros(tuple(back.shape), back), 5)
+
+
+def _with_tolerance(request: Request, start: Array) -> Plan:
+    """The plan with a tolerance that the noise allows: images this close to the limit cannot be told from it.
+
+    The gain ``|A^H y| / |y|`` of what was measured turns the noise level into one of the image.
+    """
+    plan, y, operator = request.plan, request.y, request.operator
+    if isinstance(plan.noise, Poisson):
+        return plan
+    back, size, image = (arrays.to_float(arrays.norm(a)) for a in (operator.adjoint(y), y, start))
+    if not (back > 0 and image > 0):
+        return plan
+    seen = math.sqrt(min(measured_count(operator, y), arrays.size(start)))
+    tol = UNSEEN * plan.noise.sigma * seen * size / (back * image)
+    tol = min(max(tol, plan.tol), LOOSEST * plan.tol)
+    stop = Decision(f"tol {tol:.2g}, at most {plan.max_iter} steps", "a tenth of the noise from the limit, relative")
+    return replace(plan, tol=tol, decisions={**plan.decisions, "stop": stop})
 
 
 def builder(plan: Plan) -> Callable[[Any, Array, float], Any]:
@@ -200,7 +226,7 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
     looser = SEARCH_TOL_SAMPLED if sampled else SEARCH_TOL
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
-        min(plan.max_iter, SEARCH_MAX_ITER), looser * plan.tol, 2 if sampled else 1,
+        min(plan.max_iter, SEARCH_MAX_ITER), max(looser * DEFAULT_TOL, plan.tol), 2 if sampled else 1,
     )  # fmt: skip
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
     reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"
