@@ -43,12 +43,14 @@ from solvers.errors import (
 RNG = np.random.default_rng(0)
 MODULES = [
     "recon.check",
+    "recon.gaps",
     "recon.operators.base",
     "recon.operators.blur",
     "recon.operators.bridges",
     "recon.operators.coded_aperture",
     "recon.operators.downsample",
     "recon.operators.filters",
+    "recon.operators.fan_beam",
     "recon.operators.finite_difference",
     "recon.operators.hadamard",
     "recon.operators.mri",

@@ -1,4 +1,4 @@
-"""Satellite imaging: mixed bands, pansharpening."""
+"""Satellite imaging: mixed bands, pansharpening, gaps, stripes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import scipy.ndimage
 
 from recon import reconstruct
 from recon._operator_checks import dense
-from recon.operators import Pansharpening, SpectralMixing
+from recon.gaps import landsat7_gaps
+from recon.operators import Mask, Pansharpening, SpectralMixing, stack
 from recon.operators._folding import alias_weights, cosine_2d, fold, inverse_cosine_2d, unfold
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
 
@@ -151,3 +152,80 @@ def test_pack_says_which_image_does_not_fit():
         A.pack(np.ones((4, 4, 3)), np.ones((8, 8)))
     with pytest.raises(ShapeError, match=r"pan has shape \(4, 4\)"):
         A.pack(np.ones((3, 4, 4)), np.ones((4, 4)))
+
+
+# --- gaps and dates -------------------------------------------------------------------------------------------------
+
+
+def runs(column):
+    """Lengths of the gaps in one column of a mask, those cut off by the border left out."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], ~column, [0]]).astype(int)))
+    starts, stops = edges[::2], edges[1::2]
+    inside = (starts > 0) & (stops < column.size)
+    return (stops - starts)[inside], ((stops + starts - 1) / 2)[inside]
+
+
+def test_landsat7_gaps_are_wedges_that_alternate():
+    mask = landsat7_gaps((400, 801), widest=14, period=32)
+    assert mask[:, 360:440].all()
+    for column in (0, 800):
+        lengths, middles = runs(mask[:, column])
+        assert set(lengths) <= {13, 14}
+        np.testing.assert_allclose(np.diff(middles), 32)
+    half, _ = runs(mask[:, 180])
+    assert 6 <= half.min() <= half.max() <= 8
+    np.testing.assert_array_equal(mask[:384, 0], np.roll(mask[:, 800], -16)[:384])
+    assert 0.17 < 1 - mask.mean() < 0.2
+
+
+def test_landsat7_gaps_of_a_part_of_a_scene():
+    whole = landsat7_gaps((100, 1000), swath=2000, center=-200, tilt=0.2, offset=5)
+    np.testing.assert_array_equal(
+        landsat7_gaps((100, 400), swath=2000, center=-500, tilt=0.2, offset=5), whole[:, 300:700]
+    )
+    np.testing.assert_array_equal(whole[5:], landsat7_gaps((95, 1000), swath=2000, center=-200, tilt=0.2))
+    _, left = runs(whole[:, 400])
+    _, right = runs(whole[:, 405])
+    np.testing.assert_allclose(right[1] - left[1], 5 * np.tan(0.2), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "match"),
+    [
+        ({"shape": (4, 4, 3)}, ShapeError, "Bands share"),
+        ({"shape": (4, 4), "widest": 33}, ArgumentError, "less than the period"),
+        ({"shape": (4, 4), "swath": -1}, ArgumentError, "swath is -1"),
+    ],
+)
+def test_landsat7_gaps_say_what_is_wrong(arguments, error, match):
+    with pytest.raises(error, match=match):
+        landsat7_gaps(**arguments)
+
+
+def test_gaps_are_filled_in():
+    truth, mask = scene(), landsat7_gaps((48, 48), widest=5, period=16, swath=40)
+    y = Mask(mask)(truth + 0.01 * RNG.standard_normal(truth.shape))
+    found = reconstruct(y, Mask(mask), channel_axis=0)
+    flat = np.where(mask, y, (y.sum((1, 2)) / mask.sum())[:, None, None])
+    assert psnr(found[:, ~mask], truth[:, ~mask]) > psnr(flat[:, ~mask], truth[:, ~mask]) + 4
+
+
+def test_dates_with_their_own_clouds_make_one_scene():
+    truth = scene(bands=1)[0]
+    gains, clear = (1.0, 0.7, 1.2), RNG.random((3, 48, 48)) < 0.6
+    A = stack([gain * Mask(m) for gain, m in zip(gains, clear, strict=True)])
+    y = A(truth) + 0.02 * A.sampling * RNG.standard_normal(A.out_shape)
+    weights = np.einsum("d,dij->ij", np.square(gains), clear)
+    np.testing.assert_allclose(A.diagonal_gram(), weights)
+    seen = clear.any(axis=0)
+    average = np.where(seen, A.adjoint(y) / np.maximum(weights, 1e-9), y.mean())
+    assert psnr(reconstruct(y, A), truth) > psnr(average, truth) + 3
+
+
+def test_a_stack_that_measures_less_is_a_stack():
+    masks, less = RNG.random((2, 5, 6)) < 0.6, RNG.random((2, 5, 6)) < 0.7
+    A = stack([2 * Mask(m) for m in masks])
+    fewer = A.with_sampling(less)
+    np.testing.assert_array_equal(fewer.diagonal_gram(), 4 * (masks & less).sum(axis=0))
+    less[1] = False
+    np.testing.assert_allclose(dense(A.with_sampling(less))[30:], 0)

@@ -111,6 +111,14 @@ class Stack(Combined):
     def diagonal_gram(self) -> np.ndarray | None:
         return _total([operator.diagonal_gram() for operator in self.parts])
 
+    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
+        whole = np.broadcast_to(sampling, self.out_shape)
+        kept = self._measurements.split(whole if self.sampling is None else whole & self.sampling)
+        if not all(part.any() for part in kept):  # an operator measures something
+            return super().with_sampling(sampling)
+        parts = zip(self.parts, kept, strict=True)
+        return Stack([operator.with_sampling(part) for operator, part in parts], self._measurements.flatten)
+
     def __repr__(self) -> str:
         return f"stack({', '.join(map(repr, self.parts))})"
 
