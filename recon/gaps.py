@@ -1,8 +1,8 @@
 """Where a satellite image holds no data, as masks for :class:`recon.operators.Mask`.
 
-Fill values and cloud masks are arrays already: ``Mask(image != nodata)``, ``Mask(~clouds)``. Several dates of one scene,
-each with clouds of its own, are ``stack([Mask(~clouds) for clouds in dates])``, with ``gain * Mask(~clouds)`` where the
-exposures differ.
+Fill values and cloud masks are arrays already: ``Mask(image != nodata)``, ``Mask(~clouds)``. Several dates of one
+scene, each with clouds of its own, are ``stack([Mask(~clouds) for clouds in dates])``, with ``gain * Mask(~clouds)``
+where the exposures differ.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def landsat7_gaps(
     Examples
     --------
     >>> mask = landsat7_gaps((200, 600))
-    >>> bool(mask[:, 300].all()), round(1 - mask[:, 0].mean(), 2)
+    >>> bool(mask[:, 300].all()), float((~mask[:, 0]).mean().round(2))
     (True, 0.42)
     """
     shape = shape_argument("shape", shape)
