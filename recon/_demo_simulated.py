@@ -10,6 +10,8 @@ import numpy as np
 from recon import operators as ops
 from recon._demo_scene import Panel, Scene
 from recon.fbp import fbp
+from recon.psf import motion
+from recon.sampling import variable_density_lines
 from solvers.errors import FileError, ReconError
 
 WATER = 0.2  # attenuation of water at the energies of medical CT, in 1/cm
@@ -51,7 +53,7 @@ def photograph() -> Scene:
     from skimage import data, restoration, util
 
     whole = util.img_as_float32(data.astronaut())
-    psf = motion_psf()
+    psf = motion(21, degrees=30, size=21)
     frame = tuple(n - k + 1 for n, k in zip(whole.shape, psf.shape, strict=False))
     operator = ops.Blur(psf, frame, boundary="unknown")  # its image is the whole photograph
     clean = np.moveaxis(operator(np.moveaxis(whole, -1, 0)), 0, -1)
@@ -81,23 +83,11 @@ def photograph() -> Scene:
     )
 
 
-def motion_psf(length: int = 21, degrees: float = 30.0) -> np.ndarray:
-    """Point spread function of a camera that moves along a straight line while the shutter is open."""
-    from skimage.draw import line_aa
-
-    middle = length // 2
-    run, rise = (round(middle * f(np.deg2rad(degrees))) for f in (np.cos, np.sin))
-    rows, columns, weights = line_aa(middle + rise, middle - run, middle - rise, middle + run)
-    psf = np.zeros((length, length))
-    psf[rows, columns] = weights
-    return psf / psf.sum()
-
-
 def resonance() -> Scene:
     """A quarter of the k-space lines of an MR slice, with complex noise of 0.005 of its largest value."""
     slice_ = _dicom("examples_overlay.dcm").array.astype(np.float32)
     truth = slice_ / slice_.max()
-    mask = np.repeat(lines(len(truth), fraction=0.25)[:, None], truth.shape[1], axis=1)
+    mask = np.repeat(variable_density_lines(len(truth), 4)[:, None], truth.shape[1], axis=1)
     operator = ops.CartesianMRI(mask)
     noise = _normal((2, *truth.shape))
     y = operator(truth) + 0.005 * (noise[0] + 1j * noise[1]) * mask
@@ -112,17 +102,6 @@ def resonance() -> Scene:
         truth=truth,
         show=np.abs,
     )
-
-
-def lines(count: int, fraction: float, center: float = 0.08) -> np.ndarray:
-    """Which lines of k-space are measured: all at the centre, outwards fewer and fewer at random."""
-    distance = np.abs(np.arange(count) - count // 2) / (count / 2)
-    measured = distance <= center
-    rest = round(fraction * count) - int(measured.sum())
-    density = np.where(measured, 0, (1 - distance).clip(0) ** 2)
-    chosen = np.random.default_rng(0).choice(count, rest, replace=False, p=density / density.sum())
-    measured[chosen] = True
-    return measured
 
 
 def log_magnitude(k: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from recon import files
+from recon import psf as psfs
 from solvers.errors import FileError, SpecError, suggestion
 
 _TWO_TURNS = 4 * math.pi
@@ -75,36 +76,20 @@ def psf(source: Source, key: str, value: Any) -> np.ndarray:
     if not isinstance(options, Mapping) or not set(options) <= set(allowed):
         raise source.error(f"{name} is {options!r}; expected a mapping with {', '.join(allowed)}.", key, name)
     try:
-        return _SHAPES[name](**{option: plain(source, option, number) for option, number in options.items()})
+        # A measured PSF is the one whose option is an array.
+        return _SHAPES[name](
+            **{
+                option: (array if option == "image" else plain)(source, option, given)
+                for option, given in options.items()
+            }
+        )
+    except SpecError:
+        raise
     except (TypeError, ValueError) as error:
-        raise source.error(f"{name}: {error}. Give numbers above 0.", key, name) from error
+        raise source.error(f"{name}: {error}", key, name) from error
 
 
-def gaussian(sigma: Any, size: Any = None) -> np.ndarray:
-    """Gaussian PSF of unit sum; ``sigma`` in pixels, one for both axes or one for each."""
-    sigmas = _each_axis(sigma)
-    sizes = tuple(2 * math.ceil(4 * s) + 1 for s in sigmas) if size is None else _each_axis(size, len(sigmas))
-    out = np.ones(())
-    for s, n in zip(sigmas, sizes, strict=True):
-        profile = np.exp(-0.5 * ((np.arange(int(n)) - int(n) // 2) / s) ** 2)
-        out = np.multiply.outer(out, profile / profile.sum())
-    return out
-
-
-def uniform(size: Any) -> np.ndarray:
-    """Uniform PSF of unit sum; ``size`` in pixels, one for both axes or one for each."""
-    out = np.ones([int(n) for n in _each_axis(size)])
-    return out / out.size
-
-
-_SHAPES: dict[str, Callable[..., np.ndarray]] = {"gaussian": gaussian, "uniform": uniform}
-
-
-def _each_axis(value: Any, ndim: int = 2) -> tuple[float, ...]:
-    values = tuple(float(v) for v in value) if isinstance(value, (list, tuple)) else (float(value),) * ndim
-    if not values or not all(math.isfinite(v) and v > 0 for v in values):
-        raise ValueError(f"got {value!r}")
-    return values
+_SHAPES: dict[str, Callable[..., np.ndarray]] = {name: getattr(psfs, name) for name in psfs.__all__}
 
 
 def mask(source: Source, key: str, value: Any) -> np.ndarray:
@@ -151,8 +136,10 @@ def _range(source: Source, key: str, value: Mapping[str, Any]) -> np.ndarray:
 CONVERTERS: dict[str, Callable[[Source, str, Any], Any]] = {
     "angles": angles,
     "aperture": array,
+    "band_mtf": array,
     "coils": array,
     "mask": mask,
+    "pan_response": array,
     "psf": psf,
     "response": array,
     "rows": array,

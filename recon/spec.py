@@ -29,8 +29,8 @@ def load_operator(spec: str | os.PathLike[str] | Mapping[str, Any], y_shape: Seq
     ----------
     spec : path or mapping
         A YAML file, or its content as a mapping. ``operator`` is the name, the other keys are the parameters of the
-        constructor. Arrays stand inline or in a file, whose path is relative to the specification. ``psf`` may also be
-        ``{gaussian: {sigma: 2}}`` or ``{uniform: {size: 9}}``; ``angles``, in radians, may also be
+        constructor. Arrays stand inline or in a file, whose path is relative to the specification. ``psf`` may also be a
+        function of :mod:`recon.psf` and its arguments, such as ``{gaussian: {sigma: 2}}``; ``angles``, in radians, may also be
         ``{start: 0, stop: 180, count: 60, degrees: true}`` (stop left out, as in ``range``) or
         ``{values: angles.npy, degrees: true}``.
     y_shape : tuple of int, optional

@@ -59,29 +59,11 @@ def test_the_ct_noise_is_one_percent(tomography: Scene) -> None:
     assert np.std(noise) / np.sqrt(np.mean(tomography.y**2)) == pytest.approx(0.01, rel=0.02)
 
 
-def test_motion_psf_is_a_line_of_unit_sum() -> None:
-    psf = _demo_simulated.motion_psf(length=21, degrees=30)
-    rows, columns = np.mgrid[10:-11:-1, -10:11]
-    assert psf.sum() == pytest.approx(1)
-    assert psf[10, 10] == psf.max()
-    np.testing.assert_allclose([(psf * rows).sum(), (psf * columns).sum()], 0, atol=1e-12)
-    slope = (psf * rows * columns).sum() / (psf * columns**2).sum()
-    assert np.rad2deg(np.arctan(slope)) == pytest.approx(30, abs=2)
-
-
 def test_the_photograph_is_what_the_blurred_whole_shows_of_it() -> None:
     scene = _demo_simulated.photograph()
     assert scene.operator.in_shape == (512, 512)
     assert scene.y.shape == (492, 492, 3)
     assert scene.truth is not None and scene.truth.shape == scene.y.shape
-
-
-@pytest.mark.parametrize("fraction", [0.25, 0.4])
-def test_lines_are_full_at_the_centre_and_as_many_as_asked(fraction: float) -> None:
-    measured = _demo_simulated.lines(300, fraction)
-    assert measured.sum() == round(fraction * 300)
-    assert measured[150 - 12 : 150 + 13].all()
-    assert not measured[:100].all()
 
 
 def test_mri_beats_zero_filling(resonance: Result) -> None:
