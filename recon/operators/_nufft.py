@@ -8,7 +8,7 @@ on one thread, for its sums then have one order; transforms of a batch run side 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any
 
@@ -66,10 +66,10 @@ class NUFFT:
 
     @contextmanager
     def _plan(self, kind: int) -> Iterator[Any]:
-        try:
+        plan = None
+        with suppress(IndexError):
             plan = self._idle[kind].pop()
-        except IndexError:
-            plan = self._new_plan(kind)
+        plan = plan or self._new_plan(kind)
         yield plan
         self._idle[kind].append(plan)
 

@@ -68,7 +68,7 @@ class NonCartesianMRI(LinearOperator):
     >>> A = NonCartesianMRI(radial(12, 32), shape=(16, 16))
     >>> A(np.ones((16, 16))).shape
     (12, 32)
-    >>> round(abs(A(np.ones((16, 16)))[0, 16]), 4)  # the centre of k-space
+    >>> round(float(abs(A(np.ones((16, 16)))[0, 16])), 4)  # the centre of k-space
     16.0
     """
 
