@@ -71,7 +71,7 @@ def landsat7_gaps(
 
     Examples
     --------
-    >>> mask = landsat7_gaps((200, 600))
+    >>> mask = landsat7_gaps((330, 600))
     >>> bool(mask[:, 300].all()), float((~mask[:, 0]).mean().round(2))
     (True, 0.42)
     """
