@@ -13,12 +13,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from recon import files as files
     from recon import operators as operators
+    from recon._noise_other import Impulse as Impulse
+    from recon._noise_other import Rician as Rician
+    from recon._noise_other import Speckle as Speckle
     from recon.check import check_operator as check_operator
     from recon.check import check_prior as check_prior
     from recon.check import check_solver as check_solver
     from recon.fbp import fbp as fbp
     from recon.noise import Gaussian as Gaussian
     from recon.noise import Poisson as Poisson
+    from recon.noise import PoissonGaussian as PoissonGaussian
     from recon.plan import plan as plan
     from recon.reconstruct import reconstruct as reconstruct
     from solvers import errors as errors
@@ -27,7 +31,11 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Gaussian": "recon.noise",
+        "Impulse": "recon._noise_other",
         "Poisson": "recon.noise",
+        "PoissonGaussian": "recon.noise",
+        "Rician": "recon._noise_other",
+        "Speckle": "recon._noise_other",
         "check_operator": "recon.check",
         "check_prior": "recon.check",
         "check_solver": "recon.check",

@@ -63,7 +63,9 @@ def _fail(message: str, code: int) -> int:
 
 
 def _noise(context: click.Context, parameter: click.Parameter, value: str) -> str | float:
-    return value if value in ("auto", "gaussian", "poisson") else _number(value, "auto, gaussian, poisson or a number")
+    from recon.plan import NOISES
+
+    return value if value in NOISES else _number(value, f"{', '.join(NOISES)} or a number")
 
 
 def _strength(context: click.Context, parameter: click.Parameter, value: str) -> str | float:
@@ -85,7 +87,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--prior", default="auto", metavar="NAME", help="auto, tv, wavelet, tikhonov or none."),
         click.option("--solver", default="auto", metavar="NAME", help="auto, admm, fista, pdhg or cg."),
         click.option("--noise", default="auto", callback=_noise, metavar="NOISE",
-                     help="auto, gaussian, poisson, or the standard deviation in the unit of INPUT."),
+                     help="auto, gaussian, poisson, impulse, speckle, or the standard deviation in the unit of INPUT."),
         click.option("--strength", default="auto", callback=_strength, metavar="STRENGTH",
                      help="auto, or the regularisation strength."),
         click.option("--max-iter", type=int, metavar="N", help="Upper bound of the solver's steps."),

@@ -1,98 +1,272 @@
-"""Noise models, and the noise level estimated from a measurement alone."""
+"""Noise models: to simulate a measurement with, and to reconstruct under.
+
+``model.sample(clean, rng)`` adds the noise. ``reconstruct(y, A, noise=model)`` takes each of them, by turning the
+problem into one with white Gaussian noise or with photon counts (:meth:`~NoiseModel.working`).
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from recon._noise_level import estimate_sigma as estimate_sigma
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.validation import positive_float
+from solvers.errors import ArgumentError, DTypeError, ShapeError
+from solvers.validation import as_inexact, positive_float, require_finite
 
-_MAD_TO_SIGMA = 1.4826  # 1 / Phi^-1(3/4): median absolute deviation of a normal variable
-_RAYLEIGH_MEDIAN = 1.17741  # sqrt(2 log 2): median modulus of a complex normal variable
-_ENOUGH = 200  # samples a median needs to be a level
+LEAST_SQUARES = ("least squares", "the noise is Gaussian")
 
 
 @dataclass(frozen=True)
-class Gaussian:
-    """White Gaussian noise.
+class Working:
+    """A problem that has become one with white Gaussian noise or with photon counts."""
+
+    y: Array
+    operator: Any
+    model: Any  # Gaussian with one sigma, or Poisson without gain
+    known: bool  # whether the level is known rather than estimated
+    data_term: tuple[str, str]  # what it is, and why
+    to_domain: Callable[[Any], Any] | None = (
+        None  # of images and bounds, where the problem is solved for another quantity
+    )
+    to_image: Callable[[Array], Array] | None = None  # back again
+
+
+class NoiseModel:
+    """What every noise model does."""
+
+    def sample(self, clean: Array, rng: Any) -> Array:
+        """A noisy measurement.
+
+        Parameters
+        ----------
+        clean : array
+            What would be measured without noise, ``A(x)``, numpy or torch.
+        rng : int or numpy.random.Generator
+            Source of the noise; the same number gives the same noise.
+
+        Returns
+        -------
+        array
+            Of the shape and precision of ``clean``.
+        """
+        clean = as_inexact("clean", clean)
+        values = arrays.to_numpy(clean)
+        require_finite("clean", values, "Pass the noiseless measurement.")
+        noisy = self._sample(values, np.random.default_rng(rng))
+        return arrays.to_device_of(np.asarray(noisy).astype(values.dtype, copy=False), clean)
+
+    def _sample(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        raise NotImplementedError
+
+    def working(self, y: Array, operator: Any) -> Working:
+        """The problem that is solved in place of ``y = A x`` with this noise."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Gaussian(NoiseModel):
+    """Gaussian noise, independent from sample to sample.
 
     Parameters
     ----------
-    sigma : float
+    sigma : float or array
         Standard deviation, in the unit of the measurement; of the real and of the imaginary part where it is complex.
+        An array, broadcastable to ``operator.out_shape``, gives each sample its own: the data term is then weighted by
+        ``1 / sigma^2``, and samples with ``sigma = inf`` are left out.
+
+    Examples
+    --------
+    >>> noisy = Gaussian(0.1).sample(np.zeros(10_000), rng=0)
+    >>> round(float(noisy.std()), 2)
+    0.1
     """
 
-    sigma: float
+    sigma: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sigma", positive_float("sigma", self.sigma, zero=True))
+        is_map = not isinstance(self.sigma, str) and np.ndim(self.sigma) > 0
+        sigma = _positive_map("sigma", self.sigma) if is_map else positive_float("sigma", self.sigma, zero=True)
+        object.__setattr__(self, "sigma", sigma)
+
+    def _sample(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        sigma = np.where(np.isinf(self.sigma), 0.0, self.sigma)
+        return clean + sigma * _normal(clean, rng)
+
+    def working(self, y: Array, operator: Any) -> Working:
+        if isinstance(self.sigma, float):
+            return Working(y, operator, self, True, LEAST_SQUARES)
+        sigma = _broadcast("sigma", self.sigma, operator.out_shape)
+        return weighted(y, operator, sigma, ("least squares, weighted", "each sample by the inverse of its variance"))
+
+    def __str__(self) -> str:
+        if isinstance(self.sigma, float):
+            return f"Gaussian, {self.sigma:.3g}"
+        finite = self.sigma[np.isfinite(self.sigma)]
+        return f"Gaussian, {finite.min():.3g} to {finite.max():.3g}"
 
 
 @dataclass(frozen=True)
-class Poisson:
-    """Photon counts ``y ~ Poisson(A x + background)``.
+class Poisson(NoiseModel):
+    """Photon counts: ``y / gain ~ Poisson((A x + background) / gain)``, of mean ``A x + background``.
 
     Parameters
     ----------
     background : float
-        Expected counts that do not come from the image.
+        Expected value that does not come from the image, in the unit of ``y``.
+    gain : float
+        Unit of ``y`` a photon gives; 1 where ``y`` are counts. The variance is ``gain * mean``.
+
+    Examples
+    --------
+    >>> noisy = Poisson(gain=0.5).sample(np.full(10_000, 8.0), rng=0)
+    >>> round(float(noisy.mean())), round(float(noisy.var()))
+    (8, 4)
     """
 
     background: float = 0.0
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "background", positive_float("background", self.background, zero=True))
+        object.__setattr__(self, "gain", positive_float("gain", self.gain))
+
+    def _sample(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self.gain * rng.poisson(_expected(clean + self.background) / self.gain)
+
+    def working(self, y: Array, operator: Any) -> Working:
+        _require_counts(y)
+        reason = ("Poisson likelihood", "the noise is Poisson")
+        if self.gain == 1:
+            return Working(y, operator, self, True, reason)
+        return Working(y / self.gain, (1 / self.gain) * operator, Poisson(self.background / self.gain), True, reason)
+
+    def __str__(self) -> str:
+        return "Poisson counts" if self.gain == 1 else f"Poisson counts, {self.gain:.3g} each"
 
 
-def estimate_sigma(y: Array, operator: Any) -> float:
-    """Level of white Gaussian noise in a measurement.
+@dataclass(frozen=True)
+class PoissonGaussian(NoiseModel):
+    """Photon counts and readout noise: ``y = gain * Poisson((A x + background) / gain) + N(0, sigma^2)``.
 
-    Complex measurements (k-space): from the modulus of the weakest tenth of the neighbourhoods, where there is next to
-    no signal. Real ones: from the median absolute diagonal difference ``(y00 - y01 - y10 + y11) / 2``, which smooth
-    images do not reach (Donoho and Johnstone 1994; Immerkaer 1996). Fine texture is read as noise, so this is an upper
-    estimate on sharp images.
+    Its variance is ``gain * (A x + background) + sigma^2``, as of a camera. Reconstruction takes
+    ``y / gain + (sigma / gain)^2`` for counts on a background of ``(sigma / gain)^2``, which have the same mean and
+    variance (Snyder et al. 1993).
 
     Parameters
     ----------
-    y : array
-        Measurement, ``(..., *operator.out_shape)``.
-    operator : Operator
-        What measured it; its ``sampling`` tells where.
+    gain : float
+        Unit of ``y`` a photon gives.
+    sigma : float
+        Standard deviation of the readout noise, in the unit of ``y``.
+    background : float
+        Expected value that does not come from the image, in the unit of ``y``.
+
+    References
+    ----------
+    D. L. Snyder, A. M. Hammoud, R. L. White, "Image recovery from data acquired with a charge-coupled-device camera",
+    J. Opt. Soc. Am. A 10 (1993).
+
+    Examples
+    --------
+    >>> noisy = PoissonGaussian(gain=0.5, sigma=1.0).sample(np.full(10_000, 6.0), rng=0)
+    >>> round(float(noisy.mean())), round(float(noisy.var()))
+    (6, 4)
     """
-    values = arrays.to_numpy(y)
-    sampling = None if operator.sampling is None else np.broadcast_to(operator.sampling, values.shape)
-    if np.iscomplexobj(values):
-        return _complex_level(values, sampling)
-    return _real_level(values, sampling)
+
+    gain: float
+    sigma: float
+    background: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gain", positive_float("gain", self.gain))
+        object.__setattr__(self, "sigma", positive_float("sigma", self.sigma, zero=True))
+        object.__setattr__(self, "background", positive_float("background", self.background, zero=True))
+
+    def _sample(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        counts = rng.poisson(_expected(clean + self.background) / self.gain)
+        return self.gain * counts + self.sigma * rng.standard_normal(clean.shape)
+
+    def working(self, y: Array, operator: Any) -> Working:
+        _require_real(y, "Photon counts")
+        shift = (self.sigma / self.gain) ** 2
+        shifted = arrays.namespace(y).clip(y / self.gain + shift, min=0.0)
+        model = Poisson(self.background / self.gain + shift)
+        reason = ("Poisson likelihood, shifted", "counts with the mean and variance of the noise")
+        return Working(shifted, (1 / self.gain) * operator, model, True, reason)
+
+    def __str__(self) -> str:
+        return f"Poisson counts, {self.gain:.3g} each, and Gaussian, {self.sigma:.3g}"
 
 
-def _complex_level(k: np.ndarray, sampling: np.ndarray | None) -> float:
-    measured = np.abs(k if sampling is None else k[sampling])
-    measured = measured[: measured.size // 16 * 16].reshape(-1, 16)
-    if not measured.size:
-        return 0.0
-    levels = np.sqrt(np.mean(measured**2, axis=1))
-    quiet = measured[levels <= np.quantile(levels, 0.1)]
-    return float(np.median(quiet)) / _RAYLEIGH_MEDIAN
+def weighted(y: Array, operator: Any, sigma: np.ndarray, reason: tuple[str, str], known: bool = True) -> Working:
+    """Least squares weighted by ``1 / sigma^2``: the same problem with rows scaled so that the noise is white."""
+    from recon.operators.filters import Diagonal
+
+    precision = 1.0 / sigma
+    # Scaled so that a constant map changes nothing, strength and residual included.
+    level = 1.0 / math.sqrt(float(np.mean(precision[precision > 0] ** 2)))
+    whiten = Diagonal(level * precision)
+    return Working(whiten(y), whiten @ operator, Gaussian(level), known, reason)
 
 
-def _real_level(y: np.ndarray, sampling: np.ndarray | None) -> float:
-    """Robust level of the diagonal differences, or of plain ones where too few squares are measured."""
-    if y.ndim < 2 or min(y.shape[-2:]) < 2:
-        return _mad(np.diff(y, axis=-1)) / np.sqrt(2)
-    squares = (y[..., :-1, :-1] - y[..., :-1, 1:] - y[..., 1:, :-1] + y[..., 1:, 1:]) / 2
-    if sampling is None:
-        return _mad(squares)
-    kept = sampling[..., :-1, :-1] & sampling[..., :-1, 1:] & sampling[..., 1:, :-1] & sampling[..., 1:, 1:]
-    if kept.sum() >= _ENOUGH:
-        return _mad(squares[kept])
-    pairs = sampling[..., :-1] & sampling[..., 1:]
-    return _mad(np.diff(y, axis=-1)[pairs]) / float(np.sqrt(2)) if pairs.any() else float(np.std(y[sampling]))
+def _positive_map(name: str, values: Any) -> np.ndarray:
+    out = arrays.to_numpy(values)
+    if out.dtype.kind not in "iuf":
+        raise DTypeError(f"{name} has dtype {out.dtype}; expected real numbers above 0. Convert it to float.")
+    out = out.astype(np.float64)
+    if not (out > 0).all() or np.isinf(out).all():
+        raise ArgumentError(
+            f"{name} holds {np.nan if np.isnan(out).any() else out.min():g}; expected numbers above 0, and inf for "
+            "samples to leave out. Give exact samples a small standard deviation."
+        )
+    return out
 
 
-def _mad(differences: np.ndarray) -> float:
-    return _MAD_TO_SIGMA * float(np.median(np.abs(differences))) if differences.size else 0.0
+def _broadcast(name: str, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.broadcast_to(values, shape)
+    except ValueError:
+        raise ShapeError(
+            f"{name} has shape {values.shape}; expected one that broadcasts to {shape}, the measurement of one image. "
+            "Reconstruct images with different noise one by one."
+        ) from None
+
+
+def _normal(clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if np.iscomplexobj(clean):
+        return rng.standard_normal(clean.shape) + 1j * rng.standard_normal(clean.shape)
+    return rng.standard_normal(clean.shape)
+
+
+def _expected(mean: np.ndarray) -> np.ndarray:
+    """Expected values in double precision; negative rounding errors become zero."""
+    _require_real(mean, "Photon counts")
+    lowest = float(mean.min())
+    if lowest < -1e-5 * float(np.abs(mean).max()):
+        raise ArgumentError(
+            f"clean goes down to {lowest:g}; expected counts are at least 0. Pass an image that is >= 0."
+        )
+    return np.maximum(mean, 0.0).astype(np.float64)
+
+
+def _require_real(y: Array, what: str) -> None:
+    if arrays.is_complex(y):
+        raise DTypeError(f"y has dtype {y.dtype}; {what} are real. Pass real ones, or noise='gaussian'.")
+
+
+def _require_counts(y: Array) -> None:
+    _require_real(y, "Poisson counts")
+    lowest = arrays.to_float(y.min())
+    if lowest < 0:
+        raise ArgumentError(
+            f"y goes down to {lowest:g}; Poisson counts are at least 0. Pass raw counts, or noise='gaussian'."
+        )

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from recon.noise import Gaussian, Poisson, estimate_sigma
+from recon._noise_level import estimate_looks
+from recon._noise_other import Impulse, Speckle
+from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, Working, estimate_sigma
 from recon.operators.base import Operator
 from recon.operators.wrappers import as_operator
 from recon.selection import natural_criterion
@@ -18,6 +20,7 @@ from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, s
 from solvers.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 
 PRIORS = ("auto", "tv", "wavelet", "tikhonov", "none")
+NOISES = ("auto", "gaussian", "poisson", "impulse", "speckle")
 SOLVERS = ("auto", "admm", "fista", "pdhg", "cg")
 DEFAULT_TOL = 1e-3
 DEFAULT_MAX_ITER = 500
@@ -39,7 +42,7 @@ class Plan:
     """
 
     operator: Any
-    noise: Any  # Gaussian or Poisson
+    noise: Any  # Gaussian or Poisson, what the solver works with
     sigma_known: bool
     prior: Any  # Prior, bounds included
     solver: Callable[..., Any] = field(repr=False)  # (data, prior, strength) -> algorithm
@@ -74,6 +77,7 @@ class Request:
     operator: Any
     x0: Array | None
     plan: Plan
+    to_image: Callable[[Array], Array] | None = None  # from the solution to the image, where it is solved for another
 
 
 @known_keywords
@@ -140,16 +144,22 @@ def prepare(
         raise DTypeError(f"callback is {callback!r}; expected a function callback(state, k). Pass a function or None.")
     limit = DEFAULT_MAX_ITER if max_iter is None else positive_int("max_iter", max_iter)
     goal = DEFAULT_TOL if tol is None else positive_float("tol", tol)
-    model, known = _noise(noise, y, operator, decisions)
+    working = _noise(noise, y, operator, decisions)
+    judge = natural_criterion(operator, working.model, working.known)
+    y, operator, model, known = working.y, working.operator, working.model, working.known
+    if working.to_domain is not None:
+        x0 = None if x0 is None else working.to_domain(x0)
+        bounds = None if bounds is None else tuple(map(working.to_domain, _bounds(bounds, operator)))
     whole_prior, tunable = _prior(prior, bounds, operator, channel_axis is not None, decisions)
     build = _solver(solver, model, whole_prior, operator, decisions)
-    number, criterion = _strength(strength, tunable, model, known, operator, decisions)
+    number, criterion = _strength(strength, tunable, judge, decisions)
     decisions["stop"] = Decision(
         f"tol {goal:g}, at most {limit} steps", "estimated distance to the limit, relative to the image"
     )
     return Request(
         y, operator, x0,
         Plan(operator, model, known, whole_prior, build, number, criterion, limit, goal, channel_axis, decisions),
+        working.to_image,
     )  # fmt: skip
 
 
@@ -215,40 +225,30 @@ def _start(x0: Array, y: Array, operator: Any) -> Array:
     return x0
 
 
-def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) -> tuple[Any, bool]:
-    """The noise model, and whether its level is known rather than estimated."""
+def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) -> Working:
+    """The problem that the solvers see under the noise, and whether its level is known rather than estimated."""
+    if isinstance(noise, str) and noise in ("auto", "gaussian"):
+        sigma = estimate_sigma(y, operator)
+        decisions["noise"] = Decision(f"Gaussian, about {sigma:.3g}", "estimated from the measurement")
+        decisions["data term"] = Decision(*LEAST_SQUARES)
+        return Working(y, operator, Gaussian(sigma), False, LEAST_SQUARES)
+    reason = "given"
     if isinstance(noise, str):
-        if noise not in ("auto", "gaussian", "poisson"):
+        if noise not in NOISES:
             raise OptionError(
-                f"noise is {noise!r}; expected 'auto', 'gaussian', 'poisson', a standard deviation, or a noise model."
-                f"{suggestion(noise, ('auto', 'gaussian', 'poisson'))} Pass one of them."
+                f"noise is {noise!r}; expected one of {', '.join(map(repr, NOISES))}, a standard deviation, or a noise "
+                f"model.{suggestion(noise, NOISES)} Pass one of them."
             )
-        if noise != "poisson":
-            sigma = estimate_sigma(y, operator)
-            decisions["noise"] = Decision(f"Gaussian, about {sigma:.3g}", "estimated from the measurement")
-            decisions["data term"] = Decision("least squares", "the noise is Gaussian")
-            return Gaussian(sigma), False
-        noise = Poisson()
-    if not isinstance(noise, (Gaussian, Poisson)):
-        noise = Gaussian(positive_float("noise", noise, zero=True))
-    if isinstance(noise, Poisson):
-        _require_counts(y)
-        decisions["noise"] = Decision("Poisson counts", "given")
-        decisions["data term"] = Decision("Poisson likelihood", "the noise is Poisson")
-    else:
-        decisions["noise"] = Decision(f"Gaussian, {noise.sigma:.3g}", "given")
-        decisions["data term"] = Decision("least squares", "the noise is Gaussian")
-    return noise, True
-
-
-def _require_counts(y: Array) -> None:
-    if arrays.is_complex(y):
-        raise DTypeError(f"y has dtype {y.dtype}; Poisson counts are real. Pass counts, or noise='gaussian'.")
-    lowest = arrays.to_float(y.min())
-    if lowest < 0:
-        raise ArgumentError(
-            f"y goes down to {lowest:g}; Poisson counts are at least 0. Pass raw counts, or noise='gaussian'."
-        )
+        if noise == "speckle":
+            noise, reason = Speckle(estimate_looks(y, operator)), "looks estimated from the measurement"
+        else:
+            noise = Poisson() if noise == "poisson" else Impulse()
+    if not isinstance(noise, NoiseModel):
+        noise = Gaussian(noise if np.ndim(noise) else positive_float("noise", noise, zero=True))
+    working = noise.working(y, operator)
+    decisions["noise"] = Decision(str(noise), reason)
+    decisions["data term"] = Decision(*working.data_term)
+    return working
 
 
 def _prior(prior: Any, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]) -> tuple[Any, bool]:
@@ -349,7 +349,7 @@ def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
 
 
 def _strength(
-    strength: Any, tunable: bool, noise: Any, known: bool, operator: Any, decisions: dict[str, Decision]
+    strength: Any, tunable: bool, criterion: str, decisions: dict[str, Decision]
 ) -> tuple[float | None, str | None]:
     if not tunable:
         decisions["strength"] = Decision("none", "the prior has no strength")
@@ -357,7 +357,6 @@ def _strength(
     if isinstance(strength, str):
         if strength != "auto":
             raise OptionError(f"strength is {strength!r}; expected 'auto' or a number above 0. Pass one of them.")
-        criterion = natural_criterion(operator, noise, known)
         decisions["strength"] = Decision("selected", f"smallest predicted risk: {criterion}")
         return None, criterion
     number = positive_float("strength", strength)

@@ -13,7 +13,7 @@ import numpy as np
 
 from recon.noise import Poisson
 from recon.plan import DEFAULT_TOL, Decision, Plan, Request, channels_back, prepare
-from recon.selection import Choice, Problem, choose_strength, measured_count
+from recon.selection import Choice, Problem, background, choose_strength, measured_count
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.loop import Solution, Status, solve
@@ -154,7 +154,8 @@ def reconstruct(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
         channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
     )  # fmt: skip
-    start = request.x0 if request.x0 is not None else first_guess(request.operator, request.y)
+    counted = request.y - background(request.plan.noise)
+    start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
     if tol is None:
         request = replace(request, plan=_with_tolerance(request, start))
     plan, choice = _with_strength(request, start, np.random.default_rng(0 if rng is None else rng))
@@ -267,10 +268,10 @@ def _within_bounds(prior: Any, image: Array) -> Array:
 def _residual(request: Request, image: Array) -> float:
     """Root mean square misfit over the noise level."""
     y, operator, noise = request.y, request.operator, request.plan.noise
-    fit = operator(image)
+    fit = operator(image) + background(noise)
     misfit = fit - y
     if isinstance(noise, Poisson):
-        mean = arrays.namespace(y).clip(fit + noise.background, min=1.0)
+        mean = arrays.namespace(y).clip(fit, min=1.0)
         misfit, level = misfit / mean**0.5, 1.0
     else:
         level = noise.sigma

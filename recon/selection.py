@@ -211,7 +211,7 @@ class _Predicted(_Warm):
 
     def measure(self, strength: float) -> _Figures:
         fit, shifted = self.operator(self.solve(strength))
-        misfit, response = self.problem.y - fit, shifted - fit
+        misfit, response = self.problem.y - (fit + background(self.problem.noise)), shifted - fit
         residual, divergence = self._mean(misfit, self.weights * misfit), self._mean(self.gain, response)
         if self.filter is None:
             return _Figures(residual, divergence, residual, divergence)
@@ -260,10 +260,11 @@ def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Arra
     y, operator = problem.y, problem.operator
     signs = _signs(y, operator, rng)
     if isinstance(problem.noise, Poisson):
-        mean = arrays.namespace(y).clip(operator(problem.x0) + problem.noise.background, min=1.0)
+        mean = arrays.namespace(y).clip(operator(problem.x0) + background(problem.noise), min=1.0)
         counts = arrays.namespace(y).clip(y, min=0.0)
-        width = 0.1 * counts**0.5
-        return 1.0 / mean, width * signs, signs * (counts**0.5 / 0.1) / mean
+        # Not beyond zero: scaled counts may be smaller than one.
+        width = arrays.namespace(y).minimum(0.1 * counts**0.5, counts)
+        return 1.0 / mean, width * signs, signs * (counts / (width + (counts == 0))) / mean
     level = problem.noise.sigma
     if not level > 0:  # noiseless: any small probe shows the divergence
         level = 1e-3 * arrays.to_float(arrays.norm(y)) / math.sqrt(arrays.size(y))
@@ -282,6 +283,11 @@ def _signs(y: Array, operator: Any, rng: np.random.Generator) -> Array:
     return arrays.asarray(signs, y)
 
 
+def background(noise: Any) -> float:
+    """What is expected beside the image."""
+    return noise.background if isinstance(noise, Poisson) else 0.0
+
+
 def measured_count(operator: Any, y: Array) -> int:
     """Number of real numbers measured."""
     sampled = arrays.size(y)
@@ -295,7 +301,7 @@ class _HeldOut(_Warm):
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         operator = problem.operator
-        measured = np.broadcast_to(operator.sampling, operator.out_shape)
+        measured = np.broadcast_to(True if operator.sampling is None else operator.sampling, operator.out_shape)
         back = measured & (rng.random(operator.out_shape) < HELD_OUT)
         self.back = arrays.asarray(back, problem.y)
         self.count = max(measured_count(operator.with_sampling(back), problem.y), 1)
@@ -303,7 +309,8 @@ class _HeldOut(_Warm):
         super().__init__(problem, kept, problem.y * arrays.asarray(measured & ~back, problem.y), problem.x0)
 
     def measure(self, strength: float) -> float:
-        misfit = (self.problem.operator(self.solve(strength)) - self.problem.y) * self.back
+        fit = self.problem.operator(self.solve(strength)) + background(self.problem.noise)
+        misfit = (fit - self.problem.y) * self.back
         return arrays.to_float(arrays.dot(misfit, misfit)) / self.count
 
     def rank(self, tried: list[float]) -> list[float]:

@@ -64,9 +64,10 @@ class Product(Combined):
         super().__init__((outer, inner), inner.in_shape, outer.out_shape)
         self.nonnegative = outer.nonnegative and inner.nonnegative
         self.selects = outer.selects and inner.selects
+        self.pointwise = outer.pointwise and inner.pointwise
         self.sampling = outer.sampling
-        if outer.sampling is not None and inner.sampling is not None and outer.selects:
-            self.sampling = outer.sampling & inner.sampling
+        if inner.sampling is not None and outer.pointwise:
+            self.sampling = inner.sampling if outer.sampling is None else outer.sampling & inner.sampling
 
     def _apply(self, x: Array) -> Array:
         outer, inner = self.parts

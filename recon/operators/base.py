@@ -135,6 +135,9 @@ class LinearOperator(Operator):
     channels: bool = False
     """Whether the first axis of ``in_shape`` holds bands rather than space: the default prior then couples them."""
 
+    pointwise: bool = False
+    """Whether each sample of the measurement depends on the one pixel at its place."""
+
     adjoint_tolerance: dict[str, float] | None = None
     """Adjoint error that :func:`recon.check_operator` allows by dtype name, where the body is an approximation."""
 

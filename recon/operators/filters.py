@@ -10,6 +10,7 @@ import numpy as np
 from recon.operators._constants import Constant
 from recon.operators._fourier import filter_half, half
 from recon.operators.base import LinearOperator
+from recon.operators.pointwise import boolean_mask
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, ShapeError
@@ -43,6 +44,8 @@ class Diagonal(LinearOperator):
     (array([1., 2.]), 2.0)
     """
 
+    pointwise = True
+
     def __init__(self, values: Any, shape: Sequence[int] | None = None):
         self.values = _factors("values", values, None if shape is None else shape_argument("shape", shape))
         super().__init__(self.values.shape, self.values.shape)
@@ -62,6 +65,9 @@ class Diagonal(LinearOperator):
 
     def norm(self) -> float:
         return float(np.abs(self.values).max())
+
+    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
+        return Diagonal(self.values * boolean_mask("sampling", sampling, shape=self.in_shape))
 
     @property
     def H(self) -> LinearOperator:

@@ -37,6 +37,7 @@ class Identity(LinearOperator):
 
     nonnegative = True
     selects = True
+    pointwise = True
 
     def __init__(self, shape: Sequence[int]):
         super().__init__(shape, shape)
@@ -93,6 +94,7 @@ class Mask(LinearOperator):
 
     nonnegative = True
     selects = True
+    pointwise = True
     sampling: np.ndarray
 
     def __init__(self, mask: Any):
