@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from recon.operators import ParallelBeam, parallel_beam
+from recon.operators import ParallelBeam, _planar_scan
 from solvers import errors, kernels
 
 RNG = np.random.default_rng(0)
@@ -180,7 +180,7 @@ def test_batch_equals_loop_whatever_the_threads(pays: bool, monkeypatch: pytest.
     back_one_by_one = [A.adjoint(sinogram) for sinogram in y.reshape(-1, *A.out_shape)]
     monkeypatch.setattr(kernels, "parallel_pays", lambda size: pays)
     monkeypatch.setattr(kernels, "threads", lambda: 3)
-    monkeypatch.setattr(parallel_beam, "_SCRATCH_BYTES", 500_000)  # so that the batch is taken in pieces
+    monkeypatch.setattr(_planar_scan, "SCRATCH_BYTES", 500_000)  # so that the batch is taken in pieces
     assert len(A._pieces(x.reshape(-1, *A.in_shape))) > 1
     np.testing.assert_array_equal(A(x).reshape(6, *A.out_shape), one_by_one)
     np.testing.assert_array_equal(A.adjoint(y).reshape(6, *A.in_shape), back_one_by_one)

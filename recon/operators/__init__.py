@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from recon.operators.bridges import from_sigpy as from_sigpy
     from recon.operators.bridges import from_torch as from_torch
     from recon.operators.coded_aperture import CodedAperture as CodedAperture
+    from recon.operators.destripe import Destripe as Destripe
     from recon.operators.downsample import Downsample as Downsample
+    from recon.operators.fan_beam import FanBeam as FanBeam
     from recon.operators.filters import Diagonal as Diagonal
     from recon.operators.filters import FrequencyResponse as FrequencyResponse
     from recon.operators.finite_difference import FiniteDifference as FiniteDifference
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from recon.operators.rearrange import Permute as Permute
     from recon.operators.rearrange import Reshape as Reshape
     from recon.operators.rearrange import Restriction as Restriction
+    from recon.operators.resample import Resample as Resample
     from recon.operators.spectral import SpectralMixing as SpectralMixing
     from recon.operators.wrappers import from_callables as from_callables
     from recon.operators.wrappers import from_matrix as from_matrix
@@ -41,8 +44,10 @@ __getattr__, __dir__, __all__ = attach(
         "Blur": "recon.operators.blur",
         "CartesianMRI": "recon.operators.mri",
         "CodedAperture": "recon.operators.coded_aperture",
+        "Destripe": "recon.operators.destripe",
         "Diagonal": "recon.operators.filters",
         "Downsample": "recon.operators.downsample",
+        "FanBeam": "recon.operators.fan_beam",
         "FiniteDifference": "recon.operators.finite_difference",
         "FrequencyResponse": "recon.operators.filters",
         "Identity": "recon.operators.pointwise",
@@ -54,6 +59,7 @@ __getattr__, __dir__, __all__ = attach(
         "ParallelBeam": "recon.operators.parallel_beam",
         "Permute": "recon.operators.rearrange",
         "RandomProjection": "recon.operators.random_matrix",
+        "Resample": "recon.operators.resample",
         "Reshape": "recon.operators.rearrange",
         "Restriction": "recon.operators.rearrange",
         "SinglePixel": "recon.operators.hadamard",

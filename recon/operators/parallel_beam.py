@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from recon.operators import _marching_numba, _marching_torch
-from recon.operators._marching import PHASES, split_views
-from recon.operators.base import LinearOperator
-from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
-from solvers.validation import positive_float, positive_int, shape_argument
-
-_SCRATCH_BYTES = 2**26
-"""Working memory of one kernel launch; longer batches are taken in pieces."""
+from recon.operators._marching import PHASES, Marching, split_views
+from recon.operators._planar_scan import PlanarScan, angles_argument, cell_position, covering, image_shape
+from solvers.validation import positive_float, positive_int
 
 
-class ParallelBeam(LinearOperator):
+class ParallelBeam(PlanarScan):
     r"""Line integrals of an image along parallel rays.
 
     .. math:: y_{k,d} = \int x(u_d \cos\theta_k - l \sin\theta_k,\; u_d \sin\theta_k + l \cos\theta_k) \, dl,
@@ -73,10 +70,6 @@ class ParallelBeam(LinearOperator):
     ((90, 92), (64, 64))
     """
 
-    kind = "real"
-    torch_body = False
-    nonnegative = True
-
     def __init__(
         self,
         shape: tuple[int, int],
@@ -87,33 +80,31 @@ class ParallelBeam(LinearOperator):
         detector_spacing: float | None = None,
         center: float | None = None,
     ):
-        height, width = _image_shape(shape)
-        self.angles = _angles(angles)
+        height, width = image_shape(shape)
+        self.angles = angles_argument(angles, np.pi)
         self.spacing = positive_float("spacing", spacing)
         self.detector_spacing = (
             self.spacing if detector_spacing is None else positive_float("detector_spacing", detector_spacing)
         )
         self.detectors = (
-            _covering(height, width, self.detector_spacing / self.spacing)
+            covering(np.hypot(height, width) / (self.detector_spacing / self.spacing), width)
             if detectors is None
             else positive_int("detectors", detectors)
         )
-        self.center = 0.5 * (self.detectors - 1) if center is None else _center(center)
+        self.center = 0.5 * (self.detectors - 1) if center is None else cell_position(center)
         super().__init__((height, width), (len(self.angles), self.detectors))
         self.marching = split_views(
             self.in_shape, self.angles, self.detectors, self.spacing, self.detector_spacing, self.center
         )
 
-    def _apply(self, x: np.ndarray) -> np.ndarray:
-        images = x.reshape(-1, *self.in_shape)
-        y = np.empty((len(images), *self.out_shape), x.dtype)
-        for piece in self._pieces(images):
-            for g, turned in zip(self.marching, (images, images.swapaxes(1, 2)), strict=True):
-                _marching_numba.project(turned[piece], g, y[piece])
-        return y.reshape(x.shape[:-2] + self.out_shape)
+    def _project(self, images: np.ndarray, g: Marching, y: np.ndarray) -> None:
+        _marching_numba.project(images, g, y)
 
-    def _adjoint(self, y: np.ndarray) -> np.ndarray:
-        return self._back_project(y)
+    def _collect(self, y: np.ndarray, g: Marching, shape: tuple[int, ...]) -> np.ndarray:
+        return _marching_numba.back_project(y, g, shape)
+
+    def _scratch(self) -> int:
+        return super()._scratch() + max(len(g.views) * PHASES * (g.width + 64) for g in self.marching)
 
     def smear(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         r"""Sum over views of ``weights[k]`` times the view's value where each pixel projects, linear between cells.
@@ -123,27 +114,8 @@ class ParallelBeam(LinearOperator):
         The back-projection of :func:`recon.fbp`: unlike the adjoint it has no pattern where the weights that Joseph's
         rays give to neighbouring pixels differ.
         """
-        return self._back_project(y, np.ascontiguousarray(weights, dtype=np.float64))
-
-    def _back_project(self, y: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        sinograms = np.ascontiguousarray(y.reshape(-1, *self.out_shape))
-        if not sinograms.flags.writeable:
-            sinograms = sinograms.copy()  # or numba compiles everything once more for read-only memory
-        x = np.empty((len(sinograms), *self.in_shape), y.dtype)
-        for piece in self._pieces(sinograms):
-            along_rows, along_columns = (
-                _marching_numba.back_project(sinograms[piece], g, shape, weights)
-                for g, shape in zip(self.marching, (self.in_shape, self.in_shape[::-1]), strict=True)
-            )
-            np.add(along_rows, along_columns.swapaxes(1, 2), out=x[piece])
-        return x.reshape(y.shape[:-2] + self.in_shape)
-
-    def _pieces(self, batch: np.ndarray) -> list[slice]:
-        """Slices of a batch whose scratch arrays fit into the working memory."""
-        fine = max(len(g.views) * PHASES * (g.width + 64) for g in self.marching)
-        padded = (max(self.in_shape) + 64) ** 2
-        length = max(1, _SCRATCH_BYTES // ((fine + padded) * batch.itemsize))
-        return [slice(first, first + length) for first in range(0, len(batch), length)]
+        weights = np.ascontiguousarray(weights, dtype=np.float64)
+        return self._back_project(y, lambda part, g, shape: _marching_numba.back_project(part, g, shape, weights))
 
     def _apply_torch(self, x: Any) -> Any:
         """The same on tensors, without numba, for devices other than the CPU; gradients are ``recon.autograd``'s."""
@@ -160,80 +132,8 @@ class ParallelBeam(LinearOperator):
             _marching_torch.collect(sinograms, g, turned)
         return x.reshape(*y.shape[:-2], *self.in_shape)
 
-    def _shape_remedy(self, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> str:
-        if name == "x":
-            return f"Pass an image of shape {expected}, or shape={given[-2:]} to ParallelBeam."
-        if given[-2:] == expected[::-1]:
-            return "A sinogram is (angles, detectors). Pass y with its last two axes exchanged."
-        if len(given) > 2 and (given[-3], given[-1]) == expected:
-            return f"Leading axes are a batch of sinograms. Pass np.moveaxis({name}, -2, 0)."
-        if len(given) >= 2 and given[-1] == expected[-1]:
-            return f"Pass {given[-2]} angles."
-        if len(given) >= 2 and given[-2] == expected[-2]:
-            return f"Pass detectors={given[-1]}."
-        return "Pass one row of detectors for each angle."
-
-    def __repr__(self) -> str:
-        return f"ParallelBeam(shape={self.in_shape}, angles={len(self.angles)}, detectors={self.detectors})"
-
     def __reduce__(self) -> tuple[Callable[..., ParallelBeam], tuple[Any, ...]]:
         # Rebuilt from its arguments: small, and read-only stays read-only.
-        lengths = self.detectors, self.spacing, self.detector_spacing, self.center
-        return _rebuild, (type(self), self.in_shape, self.angles, *lengths)
-
-
-def _rebuild(
-    cls: type[ParallelBeam],
-    shape: tuple[int, int],
-    angles: np.ndarray,
-    detectors: int,
-    spacing: float,
-    detector_spacing: float,
-    center: float,
-) -> ParallelBeam:
-    return cls(shape, angles, detectors=detectors, spacing=spacing, detector_spacing=detector_spacing, center=center)
-
-
-def _image_shape(shape: Any) -> tuple[int, int]:
-    axes = shape_argument("shape", shape)
-    if len(axes) != 2:
-        raise ShapeError(f"shape is {axes}; expected the rows and columns of one image. Pass volumes as a batch.")
-    return axes[0], axes[1]
-
-
-def _angles(angles: Any) -> np.ndarray:
-    """Radians as a read-only float64 vector."""
-    if hasattr(angles, "__index__") and np.ndim(angles) == 0:
-        out = np.arange(count := positive_int("angles", angles)) * (np.pi / count)
-    else:
-        try:
-            out = np.array(angles)
-        except ValueError:
-            raise DTypeError("angles is a ragged sequence; expected a vector of radians. Pass a flat list.") from None
-        if out.dtype.kind not in "iuf":
-            raise DTypeError(f"angles has dtype {out.dtype}; expected real numbers in radians. Pass a list of floats.")
-        out = out.astype(np.float64)
-    if out.ndim != 1 or not out.size:
-        raise ShapeError(f"angles has shape {out.shape}; expected a vector of at least one angle. Pass angles.ravel().")
-    bad = np.flatnonzero(~np.isfinite(out))
-    if bad.size:
-        raise NonFiniteError(
-            f"angles holds {bad.size} NaN or infinite values, the first at index {bad[0]}; expected finite radians. "
-            "Remove them together with their rows of the sinogram."
-        )
-    out.setflags(write=False)
-    return out
-
-
-def _center(center: Any) -> float:
-    if isinstance(center, (bool, str)) or not hasattr(center, "__float__"):
-        raise DTypeError(f"center is {center!r}; expected a number, in cells. Pass recon.preprocess.find_center(...).")
-    if not np.isfinite(center):
-        raise ArgumentError(f"center is {center}; expected a finite number, in cells. Pass (detectors - 1) / 2.")
-    return float(center)
-
-
-def _covering(height: int, width: int, ratio: float) -> int:
-    """The least number of cells that covers the diagonal and has the parity of the width."""
-    count = int(np.ceil(np.hypot(height, width) / ratio))
-    return count + (count - width) % 2
+        names = "detectors", "spacing", "detector_spacing", "center"
+        geometry: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return partial(type(self), **geometry), (self.in_shape, self.angles)
