@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks import adjoints, deblur, projector, strength, tv
+from benchmarks import adjoints, deblur, memory, projector, strength, tv
 
 LIGHT = """
 import sys, time
@@ -19,6 +19,7 @@ print(f"import recon: {spent:.0f} ms; torch loaded: {'torch' in sys.modules}; nu
 def main() -> None:
     sections = {
         "Operators: adjoint, torch body, gradient": adjoints.main,
+        "Operators: peak memory": memory.main,
         "Projector": projector.main,
         "Proximal map of total variation": tv.main,
         "Total-variation deblurring, choice of strength included": deblur.main,

@@ -13,6 +13,7 @@ import numpy as np
 
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Identity
+from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
 
@@ -147,11 +148,11 @@ class Sum(Combined):
 
     def _apply(self, x: Array) -> Array:
         left, right = self.parts
-        return left(x) + right(x)
+        return added(left(x), right(x))
 
     def _adjoint(self, y: Array) -> Array:
         left, right = self.parts
-        return left.adjoint(y) + right.adjoint(y)
+        return added(left.adjoint(y), right.adjoint(y))
 
     def transfer(self) -> np.ndarray | None:
         left, right = (part.transfer() for part in self.parts)
@@ -159,6 +160,11 @@ class Sum(Combined):
 
     def __repr__(self) -> str:
         return f"({self.parts[0]!r} + {self.parts[1]!r})"
+
+
+def added(fresh: Array, other: Array) -> Array:
+    """``fresh + other``, in the memory of ``fresh`` where torch needs no copy of it for a gradient."""
+    return fresh + other if arrays.is_torch(fresh) or fresh.dtype != other.dtype else np.add(fresh, other, out=fresh)
 
 
 class Scaled(Combined):

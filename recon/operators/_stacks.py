@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators._combinations import Combined
+from recon.operators._combinations import Combined, added
 from recon.operators.base import LinearOperator
 from solvers import arrays
 from solvers.arrays import Array
@@ -96,13 +96,13 @@ class Stack(Combined):
         parts = self._measurements.split(y)
         total = self.parts[0].adjoint(parts[0])
         for operator, part in zip(self.parts[1:], parts[1:], strict=True):
-            total = total + operator.adjoint(part)
+            total = added(total, operator.adjoint(part))
         return total
 
     def gram(self, x: Array) -> Array:
         total = self.parts[0].gram(x)
         for operator in self.parts[1:]:
-            total = total + operator.gram(x)
+            total = added(total, operator.gram(x))
         return total
 
     def fourier_gram(self) -> np.ndarray | None:
