@@ -14,6 +14,7 @@ import numpy as np
 
 from recon import files
 from recon import psf as psfs
+from recon.operators._antialias import KERNELS
 from solvers.errors import FileError, SpecError, suggestion
 
 _TWO_TURNS = 4 * math.pi
@@ -60,8 +61,10 @@ def array(source: Source, key: str, value: Any) -> np.ndarray:
     return values
 
 
-def psf(source: Source, key: str, value: Any) -> np.ndarray:
-    """A point spread function: an array, or the parameters of one."""
+def psf(source: Source, key: str, value: Any) -> Any:
+    """A point spread function: an array, the name of an antialiasing kernel, or the parameters of a function."""
+    if isinstance(value, str) and value in KERNELS:
+        return value
     if not isinstance(value, Mapping):
         values = array(source, key, value)
         # Integers are a picture of the PSF and carry no scale: let it keep the brightness of the image.

@@ -47,16 +47,29 @@ class Periodic:
         self._response_gram = Constant(half(self.eigenvalues))
 
     def forward(self, x: Array) -> Array:
-        return filter_half(x, self._response.like(x), self.ndim)
+        return _filter(x, self._response.like(x), self.ndim)
 
     def adjoint(self, y: Array) -> Array:
-        return filter_half(y, self._response_conj.like(y), self.ndim)
+        return _filter(y, self._response_conj.like(y), self.ndim)
 
     def gram(self, x: Array) -> Array:
-        return filter_half(x, self._response_gram.like(x), self.ndim)
+        return _filter(x, self._response_gram.like(x), self.ndim)
 
     def solve(self, b: Array, rho: Any) -> Array:
-        return filter_half(b, 1.0 / (self._response_gram.like(b) + rho), self.ndim)
+        return _filter(b, 1.0 / (self._response_gram.like(b) + rho), self.ndim)
+
+
+def _filter(x: Array, response: Array, ndim: int) -> Array:
+    """:func:`filter_half` with one array less, which is a quarter of the time of a large real image."""
+    if arrays.is_torch(x) or arrays.is_complex(x) or ndim == 1:
+        return filter_half(x, response, ndim)
+    import scipy.fft
+
+    workers = arrays.threads()
+    spectrum = scipy.fft.rfftn(x, axes=tuple(range(-ndim, 0)), workers=workers)
+    np.multiply(spectrum, response, out=spectrum)
+    spectrum = scipy.fft.ifftn(spectrum, axes=tuple(range(-ndim, -1)), overwrite_x=True, workers=workers)
+    return scipy.fft.irfft(spectrum, n=x.shape[-1], axis=-1, workers=workers)
 
 
 class Cosine:
