@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from solvers.admm import ADMM as ADMM
     from solvers.data_terms import LeastSquares as LeastSquares
     from solvers.data_terms import PoissonLikelihood as PoissonLikelihood
+    from solvers.descent import GradientDescent as GradientDescent
     from solvers.gradient import FISTA as FISTA
     from solvers.gradient import ProximalGradient as ProximalGradient
     from solvers.krylov import CG as CG
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from solvers.loop import solve as solve
     from solvers.loop import steps as steps
     from solvers.loop import unroll as unroll
+    from solvers.optimised_gradient import OGM as OGM
+    from solvers.optimised_gradient import POGM as POGM
     from solvers.primal_dual import PDHG as PDHG
 
 __getattr__, __dir__, __all__ = attach(
@@ -27,8 +30,11 @@ __getattr__, __dir__, __all__ = attach(
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
         "FISTA": "solvers.gradient",
+        "GradientDescent": "solvers.descent",
         "LeastSquares": "solvers.data_terms",
+        "OGM": "solvers.optimised_gradient",
         "PDHG": "solvers.primal_dual",
+        "POGM": "solvers.optimised_gradient",
         "PoissonLikelihood": "solvers.data_terms",
         "ProximalGradient": "solvers.gradient",
         "RegularisedCG": "solvers.krylov",

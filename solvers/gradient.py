@@ -5,7 +5,8 @@
     x  <- prox_{step strength g}(v - step * grad f(v))
     v  <- x + (t - 1)/t' * (x - x before)          (FISTA; v = x without acceleration)
 
-Beck and Teboulle 2009; restart by the gradient test of O'Donoghue and Candès 2015.
+Beck and Teboulle 2009, the monotone form from their equations 5.2 to 5.4 of the same year; restart by the gradient test
+of O'Donoghue and Candès 2015.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class GradientState:
     t: float  # momentum parameter
     step: float  # last step size
     dual: Any  # dual variable of an iterative proximal map, its warm start whatever the step and strength
+    value: float | None = None  # objective at x, where a monotone run compares it
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class ProximalGradient(Regularised):
     step_size: float | None = None
 
     accelerated = False
+    monotone = False
 
     def init(self, x0: Array) -> GradientState:
         Ax = self.data.operator(x0)
@@ -63,20 +66,28 @@ class ProximalGradient(Regularised):
         if item is not None:
             dual = None if state.dual is None else state.dual[item]
             state = replace(state, x=state.x[item], Ax=state.Ax[item], dual=dual)
-        return replace(state, v=state.x, Av=state.Ax, t=1.0)
+        return replace(state, v=state.x, Av=state.Ax, t=1.0, value=None)
 
     def step(self, state: GradientState, k: int) -> GradientState:
         gradient = self.data.operator.adjoint(self.data.loss_gradient(state.Av))
         x, Ax, step, dual = self._descend(state, gradient)
         if not self.accelerated:
             return GradientState(x=x, v=x, Ax=Ax, Av=Ax, t=1.0, step=step, dual=dual)
-        moved = x - state.x
-        t = 1.0 if arrays.to_float(arrays.dot(state.v - x, moved)) > 0 else state.t
+        best, Abest, value = self._kept(state, x, Ax)
+        t = 1.0 if arrays.to_float(arrays.dot(state.v - x, x - state.x)) > 0 else state.t
         t_next = 0.5 * (1 + math.sqrt(1 + 4 * t * t))
-        momentum = (t - 1) / t_next
-        v = arrays.axpy(momentum, moved, x)
-        Av = arrays.lincomb(1 + momentum, Ax, -momentum, state.Ax)
-        return GradientState(x=x, v=v, Ax=Ax, Av=Av, t=t_next, step=step, dual=dual)
+        momentum, excess = (t - 1) / t_next, 0.0 if best is x else t / t_next
+        v, Av = _ahead(best, state.x, x, momentum, excess), _ahead(Abest, state.Ax, Ax, momentum, excess)
+        return GradientState(x=best, v=v, Ax=Abest, Av=Av, t=t_next, step=step, dual=dual, value=value)
+
+    def _kept(self, state: GradientState, x: Array, Ax: Array) -> tuple[Array, Array, float | None]:
+        """The new iterate with its value; the old one instead where a monotone run finds that lower."""
+        if not self.monotone:
+            return x, Ax, None
+        value = arrays.to_float(self.data.loss(Ax) + self._penalty(x))
+        if state.value is None or value <= state.value:  # a start may be outside the constraints, and lower for it
+            return x, Ax, value
+        return state.x, state.Ax, state.value
 
     def _descend(self, state: GradientState, gradient: Array) -> tuple[Array, Array, float, Any]:
         """One proximal step from v, shortened until the quadratic model is an upper bound."""
@@ -99,8 +110,10 @@ class ProximalGradient(Regularised):
         """
         moved, change = x - state.v, Ax - state.Av
         curved = arrays.dot(self.data.loss_gradient(Ax) - self.data.loss_gradient(state.Av), change)
-        bound = arrays.dot(moved, moved) / (step if self.data.quadratic else 2 * step)
-        return bool(arrays.to_float(curved) <= arrays.to_float(bound))
+        length = arrays.to_float(arrays.dot(moved, moved))
+        if length <= (10 * arrays.eps(x)) ** 2 * arrays.to_float(arrays.dot(x, x)):
+            return True  # nothing but rounding, which must not shorten the step for good
+        return arrays.to_float(curved) <= length / (step if self.data.quadratic else 2 * step)
 
     def _prox(self, v: Array, step: float, state: GradientState) -> tuple[Array, Any]:
         warm = getattr(self.prior, "prox_from", None)
@@ -118,6 +131,29 @@ class ProximalGradient(Regularised):
 
 @dataclass(frozen=True, eq=False)
 class FISTA(ProximalGradient):
-    """Accelerated proximal gradient with adaptive restart; parameters as :class:`ProximalGradient`."""
+    """Accelerated proximal gradient with adaptive restart.
+
+    Parameters
+    ----------
+    data, prior, strength, step_size
+        See :class:`ProximalGradient`.
+    monotone : bool
+        Never let the objective rise, at the price of its evaluation (no further forward operation).
+
+    References
+    ----------
+    A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM J. Imaging Sci. 2 (2009); "Fast
+    gradient-based algorithms for constrained total variation image denoising and deblurring problems", IEEE Trans.
+    Image Process. 18 (2009), the monotone form.
+    """
+
+    monotone: bool = False
 
     accelerated = True
+
+
+def _ahead(best: Array, before: Array, x: Array, momentum: float, excess: float) -> Array:
+    """``best + momentum (best - before) + excess (x - best)``, with the one of the two that is not zero."""
+    if best is x:
+        return arrays.lincomb(1 + momentum, best, -momentum, before)
+    return arrays.lincomb(1 - excess, best, excess, x)

@@ -148,10 +148,6 @@ class RegularisedCG(Regularised):
     def init(self, x0: Array) -> CGState:
         return self._cg.init(x0)
 
-    def restart(self, state: CGState, strength: float, item: int | None = None) -> CGState:
-        """Turn a state of the problem at another ``strength`` into a start for this one."""
-        return self.init(state.x if item is None else state.x[item])
-
     def step(self, state: CGState, k: int) -> CGState:
         return CG(self._normal, self.data.y).step(state, k)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
+from solvers import arrays
 from solvers.arrays import Array
+from solvers.errors import ArgumentError
+from solvers.protocols import Term
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +37,84 @@ class Regularised:
         object.__setattr__(other, "strength", strength)
         return other
 
+    def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
+        """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one."""
+        return self.init(state.x if item is None else state.x[item])
+
+    def init(self, x0: Array) -> Any:
+        """The state at the start ``x0``."""
+        raise NotImplementedError
+
     def objective(self, x: Array) -> Any:
         """The function minimised, without the constraints: an iterate may be outside them by a rounding error."""
-        value = self.data.value(x)
+        return self.data.value(x) + self._penalty(x)
+
+    def _penalty(self, x: Array) -> Any:
+        value: Any = 0.0
         for term in self.prior.terms():
-            if not getattr(term.function, "is_constraint", False):
+            if not is_constraint(term.function):
                 value = value + self.strength * term.function.value(term.apply(x))
         return value
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothRegularised(Regularised):
+    """The same where data term and prior are smooth, but for bounds on the image.
+
+    Parameters
+    ----------
+    data, prior, strength
+        See :class:`Regularised`. Data term and prior have gradients (``priors.Tikhonov``); the prior may include bounds
+        (``priors.Box``).
+
+    Raises
+    ------
+    ArgumentError
+        The prior has a term without a gradient.
+    """
+
+    def __post_init__(self) -> None:
+        for term in self.prior.terms():
+            if not (is_bound(term) or is_smooth(term.function)):
+                raise ArgumentError(
+                    f"prior is {self.prior!r}, which has no gradient; {type(self).__name__} takes smooth priors, "
+                    "such as Tikhonov, and bounds. Pass one, or use a solver for any prior: FISTA, ADMM or PDHG."
+                )
+
+    @cached_property
+    def _smooth_terms(self) -> tuple[Term, ...]:
+        return tuple(t for t in self.prior.terms() if not (is_bound(t) or is_constraint(t.function)))
+
+    @cached_property
+    def _bounds(self) -> tuple[Any, ...]:
+        return tuple(t.function for t in self.prior.terms() if is_bound(t))
+
+    def _project(self, x: Array) -> Array:
+        """Onto the bounds."""
+        for bound in self._bounds:
+            x = bound.prox(x, 1.0)
+        return x
+
+    def _value_at(self, x: Array, Ax: Array) -> Any:
+        return self.data.loss(Ax) + self._penalty(x)
+
+    def _gradient_at(self, x: Array, Ax: Array) -> Array:
+        gradient = self.data.operator.adjoint(self.data.loss_gradient(Ax))
+        for term in self._smooth_terms:
+            gradient = arrays.axpy(self.strength, term.adjoint(term.function.gradient(term.apply(x))), gradient)
+        return gradient
+
+
+def is_constraint(function: Any) -> bool:
+    """Whether a function is 0 on a set and infinite outside: no strength multiplies it."""
+    return bool(getattr(function, "is_constraint", False))
+
+
+def is_bound(term: Term) -> bool:
+    """Whether a term holds each pixel between two values."""
+    return term.operator is None and hasattr(term.function, "bounds")
+
+
+def is_smooth(function: Any) -> bool:
+    """Whether a function has a gradient; that of a multiple is what it multiplies."""
+    return callable(getattr(type(getattr(function, "prior", function)), "gradient", None))

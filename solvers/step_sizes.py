@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from solvers import arrays
-from solvers.errors import OperatorError
+from solvers.errors import ArgumentError, OperatorError
 
 Gram = Callable[[np.ndarray], np.ndarray]
 
@@ -200,6 +200,29 @@ def _floored(w: np.ndarray, largest: float) -> np.ndarray:
     The others are kept away from underflow; any positive vector gives a valid bound.
     """
     return np.where(w.real > 0, np.maximum(w.real / largest, 1e-12), 0.0).astype(w.dtype)
+
+
+def data_curvature(data: Any) -> float:
+    """Bound of the curvature of a data term in the image, ``curvature() * norm(A)^2``; the term has a bound."""
+    return float(data.curvature()) * data.operator.norm() ** 2
+
+
+def term_curvature(term: Any, shape: tuple[int, ...]) -> float:
+    """Bound of the curvature of one smooth term ``g(K x)`` of a prior, for images of ``shape``.
+
+    ``g.curvature()`` where it has one; for a quadratic ``g`` the norm of its gradient, which is linear.
+    """
+    function = term.function
+    if hasattr(function, "curvature"):
+        own = float(function.curvature())
+    elif getattr(function, "is_quadratic", False):
+        own = lanczos_norm(function.gradient, term.apply(np.zeros(shape)).shape, dtype=np.float64) ** 2
+    else:
+        raise ArgumentError(
+            f"{function!r} tells no bound of its curvature; expected a method curvature(). "
+            "Give it one, or use FISTA or GradientDescent, which find the step as they go."
+        )
+    return own * term.norm() ** 2
 
 
 def _smallest(dtype: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,10 +15,18 @@ from solvers.data_terms import LeastSquares, PoissonLikelihood
 from solvers.gradient import FISTA, ProximalGradient
 from solvers.krylov import CG, CGLS
 from solvers.loop import Status, solve, steps, unroll
+from solvers.optimised_gradient import POGM
 from solvers.primal_dual import PDHG
 from solvers.protocols import Term
 
-SOLVERS = {"admm": (ADMM, 1500), "pdhg": (PDHG, 3000), "fista": (FISTA, 600), "gradient": (ProximalGradient, 3000)}
+SOLVERS = {
+    "admm": (ADMM, 1500),
+    "pdhg": (PDHG, 3000),
+    "fista": (FISTA, 600),
+    "monotone": (partial(FISTA, monotone=True), 600),
+    "pogm": (POGM, 600),
+    "gradient": (ProximalGradient, 3000),
+}
 
 
 class L1:

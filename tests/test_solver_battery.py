@@ -1,0 +1,26 @@
+"""Every solver passes the public battery, and its examples run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+
+import numpy as np
+import pytest
+from solvers_list import SOLVERS
+
+from recon import check_solver
+
+MODULES = ["solvers.descent", "solvers.optimised_gradient", "solvers.step_sizes"]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_solver_passes_the_battery(name):
+    build, max_iter = SOLVERS[name]
+    check_solver(build, max_iter=max_iter)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    found = doctest.testmod(importlib.import_module(name), extraglobs={"np": np})
+    assert found.failed == 0
