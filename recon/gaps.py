@@ -73,7 +73,7 @@ def landsat7_gaps(
     --------
     >>> mask = landsat7_gaps((330, 600))
     >>> bool(mask[:, 300].all()), float((~mask[:, 0]).mean().round(2))
-    (True, 0.42)
+    (True, 0.39)
     """
     shape = shape_argument("shape", shape)
     if len(shape) != 2:

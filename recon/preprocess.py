@@ -1,4 +1,4 @@
-"""From detector counts to sinograms: flat and dark fields, the logarithm, the rotation axis."""
+"""Before a reconstruction: flat and dark fields, the logarithm, the rotation axis, stripes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._destripe import destripe as destripe
 from recon._rotation_axis import mirror_center, moment_center, opposite_views, sharpest_center
 from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, ShapeError

@@ -42,6 +42,7 @@ from solvers.errors import (
 
 RNG = np.random.default_rng(0)
 MODULES = [
+    "recon._destripe",
     "recon.check",
     "recon.gaps",
     "recon.operators.base",

@@ -9,9 +9,10 @@ import scipy.ndimage
 from recon import reconstruct
 from recon._operator_checks import dense
 from recon.gaps import landsat7_gaps
-from recon.operators import Mask, Pansharpening, SpectralMixing, stack
+from recon.operators import Destripe, Mask, Pansharpening, SpectralMixing, stack
 from recon.operators._folding import alias_weights, cosine_2d, fold, inverse_cosine_2d, unfold
-from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
+from recon.preprocess import destripe
+from solvers.errors import ArgumentError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 RNG = np.random.default_rng(0)
 
@@ -229,3 +230,85 @@ def test_a_stack_that_measures_less_is_a_stack():
     np.testing.assert_array_equal(fewer.diagonal_gram(), 4 * (masks & less).sum(axis=0))
     less[1] = False
     np.testing.assert_allclose(dense(A.with_sampling(less))[30:], 0)
+
+
+# --- stripes --------------------------------------------------------------------------------------------------------
+
+
+def test_destripe_sees_an_image_up_to_the_offset_of_each_line():
+    x, offsets = RNG.standard_normal((2, 7, 5)), RNG.standard_normal((2, 5))
+    A = Destripe((7, 5))
+    np.testing.assert_allclose(A(x + offsets[:, None]), x - x.mean(axis=1, keepdims=True), atol=1e-14)
+    np.testing.assert_allclose(A.offsets(x + offsets[:, None], x), offsets)
+    rows = Destripe((7, 5), axis=-1)
+    np.testing.assert_allclose(rows(x), x - x.mean(axis=2, keepdims=True), atol=1e-14)
+    assert rows.offsets(x, x).shape == (2, 7)
+
+
+def test_destripe_with_a_spread_is_least_squares_over_image_and_offsets():
+    lines, spread = 6, 0.7
+    r = RNG.standard_normal((lines, 1))  # measured - x
+    A = Destripe((lines, 1), spread=spread)
+    rows = np.vstack([np.ones((lines, 1)), [[1 / spread]]])
+    offset, cost, *_ = np.linalg.lstsq(rows, np.append(r, 0.0), rcond=None)
+    np.testing.assert_allclose(A.offsets(r, np.zeros_like(r)), offset)
+    np.testing.assert_allclose(np.sum(A(r) ** 2), cost[0])
+
+
+def ground():
+    from skimage import data
+
+    return 0.1 + data.moon()[::4, ::4] / 255.0
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(-2, (1, 128)), (-1, (128, 1))])
+def test_offsets_are_found_and_nothing_else_is_changed(axis, shape):
+    truth = ground()
+    offsets = 0.1 * RNG.standard_normal(128)
+    measured = truth + offsets.reshape(shape) + 0.01 * RNG.standard_normal(truth.shape)
+    found, stripes = destripe(measured, axis, return_stripes=True)
+    assert stripes.shape == (128,)
+    assert np.std(stripes - offsets) < 0.25 * np.std(offsets)
+    np.testing.assert_allclose(found + stripes.reshape(shape), measured)
+
+
+def test_gains_are_found_in_each_band():
+    truth = np.stack([ground(), ground()[::-1], ground()[:, ::-1]])
+    gains = np.exp(0.1 * RNG.standard_normal((3, 1, 128)))
+    found, stripes = destripe((truth * gains).astype(np.float32), kind="gain", return_stripes=True)
+    assert found.dtype == stripes.dtype == np.float32
+    assert np.std(np.log(stripes / gains[:, 0])) < 0.25 * np.std(np.log(gains))
+    np.testing.assert_allclose(found * stripes[:, None], truth * gains, rtol=1e-5)
+
+
+def test_slow_variations_of_the_scene_stay():
+    ramp = np.broadcast_to(np.linspace(0, 1, 96), (64, 96)) + 0.01 * RNG.standard_normal((64, 96))
+    offsets = 0.05 * RNG.standard_normal(96)
+    assert np.std(destripe(ramp + offsets) - ramp) < 0.5 * np.std(offsets)
+    np.testing.assert_array_equal(destripe(np.ones((8, 8))), np.ones((8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "error", "match"),
+    [
+        (np.ones((8, 3)), {}, ShapeError, r"image has shape \(8, 3\)"),
+        (np.ones((8, 8)), {"axis": 0}, ArgumentError, "axis is 0"),
+        (np.zeros((8, 8)), {"kind": "gain"}, ArgumentError, "gains take values above 0"),
+        (np.ones((8, 8)), {"kind": "gains"}, OptionError, "Did you mean 'gain'"),
+        (np.full((8, 8), np.nan), {}, NonFiniteError, "image holds 64"),
+        (np.ones((8, 8), complex), {}, DTypeError, "the modulus"),
+        (RNG.random((8, 8)), {"period": 0}, ArgumentError, "period is 0"),
+    ],
+)
+def test_destriping_says_what_is_wrong(image, options, error, match):
+    with pytest.raises(error, match=match):
+        destripe(image, **options)
+
+
+def test_destripe_operator_says_what_is_wrong():
+    with pytest.raises(ArgumentError, match="axis is 2; the image has 2"):
+        Destripe((4, 4), axis=2)
+    with pytest.raises(DTypeError, match="axis is None"):
+        Destripe((4, 4), axis=None)
+    with pytest.raises(ArgumentError, match="spread is -1"):
+        Destripe((4, 4), spread=-1)

@@ -1,0 +1,132 @@
+"""Stripes of a push-broom or whisk-broom detector, found as unknowns of a reconstruction and taken away."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from recon.operators.destripe import Destripe
+from solvers import arrays
+from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
+from solvers.validation import as_inexact, positive_float, require_finite
+
+KINDS = ("offset", "gain")
+STRENGTH = 0.1  # of total variation, over the noise level: the offsets are found, the image is not what is returned
+QUIETEST = 0.05  # noise over the spread of the stripes, at least: steps of an image without noise are stripes else
+LEAST = 4  # lines, and pixels of a line, without which there is no telling
+_MAD_TO_SIGMA = 1.4826  # median absolute deviation of a normal variable
+
+
+def destripe(
+    image: Any,
+    axis: int = -2,
+    *,
+    kind: Literal["offset", "gain"] = "offset",
+    period: float | None = 64.0,
+    return_stripes: bool = False,
+) -> Any:
+    r"""Take away the stripes that detectors of unequal offset or gain leave, and nothing else.
+
+    The model is ``image = x + o + noise`` with one unknown offset ``o`` for each line (for gains the same of the
+    logarithms). Image and offsets are found together, the image by total variation, the offsets as white noise whose
+    spread comes from the data; what is returned is ``image - o``, neither denoised nor smoothed. An edge that runs
+    along more than half of a line cannot be told from a stripe.
+
+    Parameters
+    ----------
+    image : array (..., rows, columns)
+        Bands and frames on leading axes each have stripes of their own.
+    axis : {-2, -1}
+        Axis along which a stripe runs: -2 for vertical ones, -1 for horizontal ones.
+    kind : {"offset", "gain"}
+        What differs from line to line: ``image = x + o``, or ``image = g x``, which takes values above 0.
+    period : float, optional
+        Lines over which stripes average out. Slower variations across the image are left in it, and with them some
+        tenth of the stripes. None takes all variation that looks like stripes.
+    return_stripes : bool
+        Also return the offsets or gains.
+
+    Returns
+    -------
+    image : ndarray
+        In the shape and unit of the one given.
+    stripes : ndarray (..., lines)
+        Only with ``return_stripes=True``: offsets in the image's unit, or gains around 1.
+
+    Raises
+    ------
+    ShapeError, ArgumentError, OptionError, DTypeError, NonFiniteError
+        Not an image, fewer than four lines, values that are not above 0 where gains are asked for, NaN.
+
+    Examples
+    --------
+    >>> rows, columns = np.mgrid[:64, :64]
+    >>> scene, stripes = 1.0 * (np.hypot(rows - 30, columns - 20) < 18), 0.3 * np.cos(2.4 * np.arange(64))
+    >>> bool(np.std(destripe(scene + stripes) - scene) < 0.02 * np.std(stripes))
+    True
+    """
+    values, axis = _image(image, axis, kind)
+    values = np.log(values) if kind == "gain" else values
+    stripes = np.empty((*values.shape[:-2], values.shape[-1 if axis == -2 else -2]), values.dtype)
+    for index in np.ndindex(*values.shape[:-2]):
+        stripes[index] = _offsets(values[index], axis, period)
+    along = np.expand_dims(stripes, axis)
+    out = np.exp(values - along) if kind == "gain" else values - along
+    return (out, np.exp(stripes) if kind == "gain" else stripes) if return_stripes else out
+
+
+def _offsets(image: np.ndarray, axis: int, period: float | None) -> np.ndarray:
+    """Offset of each line of one image, zero on average."""
+    from recon.noise import estimate_sigma
+
+    jumps = np.median(np.diff(image, axis=-3 - axis), axis=axis)
+    spread = _MAD_TO_SIGMA * float(np.median(np.abs(jumps - np.median(jumps)))) / 2**0.5
+    if spread <= 1e-6 * float(np.abs(image).max()):  # neighbours agree: nothing to take away
+        return np.zeros(jumps.size + 1, image.dtype)
+    sigma = max(estimate_sigma(image, Destripe(image.shape, axis)), QUIETEST * spread)
+    operator = Destripe(image.shape, axis, spread / sigma)
+    offsets = operator.offsets(image, _scene(operator, operator(image), STRENGTH * sigma))
+    offsets = offsets if period is None else offsets - _slow(offsets, positive_float("period", period))
+    return offsets - offsets.mean()
+
+
+def _scene(operator: Destripe, y: np.ndarray, strength: float) -> np.ndarray:
+    """The image by total variation. How well it fits the data is no matter here, so nothing is warned of."""
+    from priors import TotalVariation
+    from solvers.admm import ADMM
+    from solvers.data_terms import LeastSquares
+    from solvers.loop import solve
+
+    algorithm = ADMM(LeastSquares(operator, y), TotalVariation(), strength)
+    return solve(algorithm, y, max_iter=300, tol=1e-3, objective=False).image
+
+
+def _slow(offsets: np.ndarray, period: float) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(offsets, period / 4, mode="reflect")
+
+
+def _image(image: Any, axis: int, kind: str) -> tuple[np.ndarray, int]:
+    values = as_inexact("image", image)
+    if arrays.is_torch(values) or arrays.is_complex(values):
+        remedy = "image.numpy()" if arrays.is_torch(values) else "the modulus"
+        raise DTypeError(f"image has dtype {values.dtype}; expected a real numpy array. Pass {remedy}.")
+    if axis not in (-2, -1):
+        raise ArgumentError(f"axis is {axis!r}; expected -2 for vertical stripes or -1 for horizontal ones. Pass one.")
+    if values.ndim < 2 or min(values.shape[-2:]) < LEAST:
+        raise ShapeError(
+            f"image has shape {values.shape}; expected (..., rows, columns) of at least {LEAST} each. Move the bands "
+            "to the front: np.moveaxis(image, -1, 0)."
+        )
+    require_finite("image", values, "Crop the image, or fill the gaps first with operators.Mask.")
+    if kind not in KINDS:
+        hint = suggestion(str(kind), KINDS)
+        raise OptionError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}.{hint} Pass one of them.")
+    if kind == "gain" and not (values > 0).all():
+        raise ArgumentError(
+            f"image goes down to {values.min():g}; gains take values above 0. Subtract the dark level, not more, or "
+            'pass kind="offset".'
+        )
+    return values, int(axis)
