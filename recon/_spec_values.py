@@ -141,10 +141,14 @@ CONVERTERS: dict[str, Callable[[Source, str, Any], Any]] = {
     "aperture": array,
     "band_mtf": array,
     "coils": array,
+    "indices": array,
     "mask": mask,
     "pan_response": array,
     "psf": psf,
     "response": array,
     "rows": array,
+    "trajectory": array,
+    "values": array,
+    "weights": array,
 }
 """For each parameter that is an array, what turns its YAML into one."""

@@ -1,4 +1,4 @@
-"""The command line: ``recon reconstruct``, ``recon plan``, ``recon operators``.
+"""The command line: ``recon reconstruct``, ``recon plan``, ``recon bench``, ``recon operators``.
 
 Exit codes
 ----------
@@ -167,12 +167,58 @@ def plan(input_path: str, spec: str, dataset: str | None, **options: Any) -> Non
 
 
 @cli.command()
+@click.argument("problems", nargs=-1, metavar="[PROBLEM]...")
+@click.option("--solver", "solvers", multiple=True, metavar="NAME", help="Only this solver; may be given again.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="Time of a solver for a problem.")
+@click.option("--input", "input_path", metavar="INPUT", help="Rank the solvers on this measurement of yours.")
+@click.option("--operator", "spec", metavar="SPEC.YAML", help="The forward model of INPUT.")
+@click.option("--prior", default="auto", metavar="NAME", help="The prior for INPUT.")
+@click.option("--json", "json_path", metavar="OUT.JSON", help="Write everything measured.")
+@click.option("--html", "html_path", metavar="OUT.HTML", help="Write one page with tables and convergence plots.")
+@click.option("--no-peers", is_flag=True, help="Leave out the other libraries that are installed.")
+def bench(
+    problems: tuple[str, ...],
+    solvers: tuple[str, ...],
+    seconds: float,
+    input_path: str | None,
+    spec: str | None,
+    prior: str,
+    json_path: str | None,
+    html_path: str | None,
+    no_peers: bool,
+) -> None:
+    """Time solvers to accuracy on the PROBLEMs named, on all the standard ones, or on a measurement of yours."""
+    from recon import bench as benchmark
+    from recon import files
+
+    for path in (json_path, html_path):
+        if path is not None:
+            files.check_writable(path, (input_path, spec) if input_path and spec else ())
+    entries: list[Any] = list(problems)
+    if input_path is not None or spec is not None:
+        if input_path is None or spec is None:
+            raise click.UsageError("--input and --operator belong together. Give both.")
+        measurement, operator, _ = _problem(input_path, spec, None, {"channel_axis": None})
+        entries.append(benchmark.Problem(os.path.basename(input_path), measurement.array, operator, prior))
+    results = benchmark.bench(
+        entries or None, solvers or None, seconds=seconds, peers=not no_peers,
+        progress=lambda text: click.echo(text, err=True) if sys.stderr.isatty() else None,
+    )  # fmt: skip
+    click.echo(str(results))
+    if json_path is not None:
+        results.to_json(json_path)
+    if html_path is not None:
+        results.to_html(html_path)
+
+
+@cli.command()
 def operators() -> None:
     """List the operators that a SPEC.YAML can name, with their parameters."""
+    from recon._spec_compositions import COMPOSITIONS
     from recon.spec import operator_names
 
-    for name, class_name in operator_names().items():
-        kind = getattr(recon.operators, class_name)
+    classes = {name: getattr(recon.operators, class_name) for name, class_name in operator_names().items()}
+    for name, kind in sorted({**classes, **COMPOSITIONS}.items()):
         summary = (inspect.getdoc(kind) or "").split("\n\n")[0].replace("\n", " ").replace("``", "")
         parameters = ", ".join(map(_described, inspect.signature(kind).parameters.values()))
         click.echo(f"{name}\n    {summary}\n    {parameters}")

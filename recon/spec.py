@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recon import operators
+from recon._spec_compositions import COMPOSITIONS, compose
 from recon._spec_values import CONVERTERS, Source, plain
 from solvers.errors import FileError, ReconError, SpecError, suggestion
 
@@ -29,10 +30,11 @@ def load_operator(spec: str | os.PathLike[str] | Mapping[str, Any], y_shape: Seq
     ----------
     spec : path or mapping
         A YAML file, or its content as a mapping. ``operator`` is the name, the other keys are the parameters of the
-        constructor. Arrays stand inline or in a file, whose path is relative to the specification. ``psf`` may also be a
-        function of :mod:`recon.psf` and its arguments, such as ``{gaussian: {sigma: 2}}``; ``angles``, in radians, may also be
-        ``{start: 0, stop: 180, count: 60, degrees: true}`` (stop left out, as in ``range``) or
-        ``{values: angles.npy, degrees: true}``.
+        constructor. Arrays stand inline or in a file, whose path is relative to the specification. ``psf`` may also be
+        a function of :mod:`recon.psf` and its arguments, such as ``{gaussian: {sigma: 2}}``; ``angles``, in radians,
+        may also be ``{start: 0, stop: 180, count: 60, degrees: true}`` (stop left out, as in ``range``) or
+        ``{values: angles.npy, degrees: true}``. ``product``, ``sum``, ``stack`` and ``block_diagonal`` take a list,
+        ``operators``, of specifications like these.
     y_shape : tuple of int, optional
         Shape of the measurement without channels: the ``shape`` of an identity or a blur that does not give one.
 
@@ -90,10 +92,16 @@ def _record_lines(node: Any, keys: tuple[str, ...], source: Source) -> None:
             raise source.error(f"{here[-1]} stands again on line {line}; expected it once. Remove one of them.", *here)
         source.lines[here] = line
         _record_lines(value, here, source)
+    for index, entry in enumerate(node.value if isinstance(node, yaml.SequenceNode) else ()):
+        source.lines[(*keys, str(index))] = entry.start_mark.line + 1
+        _record_lines(entry, (*keys, str(index)), source)
 
 
 def _build(source: Source, y_shape: tuple[int, ...] | None) -> Any:
-    name, kind = _operator_class(source)
+    name = _operator_name(source)
+    if name in COMPOSITIONS:
+        return compose(source, name, _build, y_shape)
+    kind = getattr(operators, operator_names()[name])
     parameters = inspect.signature(kind).parameters
     arguments: dict[str, Any] = {}
     for key, value in source.content.items():
@@ -112,15 +120,15 @@ def _build(source: Source, y_shape: tuple[int, ...] | None) -> Any:
         raise source.error(f"{name}: {error}", "operator") from error
 
 
-def _operator_class(source: Source) -> tuple[str, Any]:
-    names = operator_names()
+def _operator_name(source: Source) -> str:
+    names = sorted([*operator_names(), *COMPOSITIONS])
     known = ", ".join(names)
     if not isinstance(source.content, Mapping) or "operator" not in source.content:
         raise source.error(f"expected a mapping with the key operator, such as operator: blur. Known are {known}.")
     name = source.content["operator"]
     if not isinstance(name, str) or name not in names:
         raise source.error(f"operator is {name!r}; expected one of {known}.{suggestion(name, names)}", "operator")
-    return name, getattr(operators, names[name])
+    return name
 
 
 def _missing(

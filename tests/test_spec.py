@@ -111,6 +111,60 @@ def test_every_operator_has_a_name() -> None:
     assert (names["blur"], names["parallel_beam"], names["cartesian_mri"]) == ("Blur", "ParallelBeam", "CartesianMRI")
 
 
+def test_compositions_equal_their_python(folder: Path) -> None:
+    blur, mask = operators.Blur(PSF, (8, 9)), operators.Mask(MASK)
+    parts = "\noperators:\n  - {operator: mask, mask: mask.png}\n  - {operator: blur, psf: psf.npy}"
+    explicit = parts.replace("psf.npy", "psf.npy, shape: [8, 9]")
+    assert_same(load(folder, "operator: product" + parts), mask @ blur)  # the shape follows from the mask
+    assert_same(load(folder, "operator: product" + parts, (8, 9)), mask @ blur)
+    assert_same(load(folder, "operator: sum" + parts, (8, 9)), mask + blur)
+    assert_same(load(folder, "operator: stack" + parts, (2, 8, 9)), operators.stack([mask, blur]))
+    assert_same(load(folder, "operator: block_diagonal" + parts, (2, 8, 9)), operators.block_diagonal([mask, blur]))
+    flat = load(folder, "operator: block_diagonal\nflatten: true" + explicit)
+    assert_same(flat, operators.block_diagonal([mask, blur], flatten=True))
+
+
+def test_compositions_nest(folder: Path) -> None:
+    text = """
+operator: stack
+operators:
+  - operator: product
+    operators:
+      - {operator: restriction, indices: [1, 0], axis: 0, shape: [8, 9]}
+      - {operator: blur, psf: psf.npy}
+  - {operator: restriction, indices: [2, 3], axis: 0, shape: [8, 9]}
+"""
+    first, last = (operators.Restriction(rows, (8, 9), axis=0) for rows in ([1, 0], [2, 3]))
+    assert_same(load(folder, text), operators.stack([first @ operators.Blur(PSF, (8, 9)), last]))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("operator: product", "line 1: product needs operators, a list"),
+        ("operator: sum\noperators: blur", "line 2: sum needs operators, a list"),
+        ("operator: sum\noperators: []", "line 2: sum needs operators, a list"),
+        ("operator: sum\noperatrs: []", "line 2: sum has no parameter 'operatrs'.*Did you mean 'operators'"),
+        ("operator: sum\noperators:\n  - blur", "line 3: expected a mapping with the key operator"),
+        ("operator: sum\noperators:\n  - operator: identity\n    shpe: 3", "line 4: identity has no parameter 'shpe'"),
+        ("operator: sum\noperators:\n  - {operator: mask, mask: [[0, 0]]}", "line 3: mask: mask is False everywhere"),
+        (
+            "operator: sum\noperators:\n  - {operator: identity, shape: [3]}\n  - {operator: identity, shape: [4]}",
+            "line 1: sum: cannot add",
+        ),
+        ("operator: stack\nflatten: 1\noperators: [{operator: identity, shape: 3}]", "line 2: flatten is 1"),
+        (
+            "operator: stack\noperators:\n  - {operator: identity, shape: 3, shape: 4}",
+            "line 3: shape stands again on line 3",
+        ),
+        ("operator: sum\noperators: &a [{operator: sum, operators: *a}]", "an alias contains itself"),
+    ],
+)
+def test_mistakes_in_compositions_are_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        load(tmp_path, text)
+
+
 BLUR = "operator: blur\nshape: [32, 32]\n"
 BEAM = "operator: parallel_beam\nshape: [16, 16]\n"
 
