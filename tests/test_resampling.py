@@ -10,10 +10,11 @@ import scipy.io
 import scipy.ndimage
 from PIL import Image
 
+from recon import reconstruct
 from recon._operator_checks import dense
-from recon.operators import Downsample, Resample
+from recon.operators import Downsample, MultiFrame, Resample, Shift
 from recon.operators._antialias import antialiasing_psf, mtf_sigma, profile
-from solvers.errors import DTypeError, OptionError, ShapeError
+from solvers.errors import DTypeError, NonFiniteError, OptionError, ShapeError
 
 RNG = np.random.default_rng(0)
 REFERENCE = Path(__file__).resolve().parents[2] / "shared/data/kernels/kernels_bicubicx234.mat"
@@ -158,3 +159,86 @@ def test_wrong_resampling_says_what_is_wrong():
         Resample((4, 4), (2,))
     with pytest.raises(OptionError, match="Did you mean 'bicubic'"):
         Resample((4, 4), (2, 2), kernel="bicubi")
+
+
+# --- shifts and several frames --------------------------------------------------------------------------------------
+
+
+def test_whole_shifts_roll():
+    x = RNG.standard_normal((6, 7))
+    np.testing.assert_allclose(Shift((6, 7), (2, -3))(x), np.roll(x, (2, -3), axis=(0, 1)), atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (6, 8)])
+def test_shifts_move_waves(shape):
+    """A wave that is whole on the grid is sampled elsewhere, exactly."""
+    rows, columns = np.indices(shape)
+
+    def wave(r, c):
+        return np.cos(2 * np.pi * (r / shape[0] - 2 * c / shape[1]) + 0.4)
+
+    np.testing.assert_allclose(Shift(shape, (0.3, -1.6))(wave(rows, columns)), wave(rows - 0.3, columns + 1.6))
+
+
+def test_odd_sizes_shift_back_and_even_ones_keep_real_images_real():
+    x = RNG.standard_normal((5, 7))
+    A = Shift((5, 7), (0.4, 0.9))
+    np.testing.assert_allclose(A.H(A(x)), x, atol=1e-13)
+    nyquist = (-1.0) ** np.arange(6)
+    np.testing.assert_allclose(Shift((6,), [0.3])(nyquist), np.cos(0.3 * np.pi) * nyquist, atol=1e-13)
+
+
+@pytest.mark.parametrize("psf", ["area", "bicubic", np.arange(12.0).reshape(3, 4)])
+@pytest.mark.parametrize(("factor", "shape"), [(2, (8, 10)), ((3, 1), (9, 7))])
+def test_each_frame_is_the_shifted_image_downsampled(psf, factor, shape):
+    shifts = RNG.uniform(-3, 3, (4, 2))
+    x = RNG.standard_normal((2, *shape))
+    frames = MultiFrame(shifts, factor, shape, psf=psf)(x)
+    for k, shift in enumerate(shifts):
+        alone = Downsample(factor, shape, psf=psf) @ Shift(shape, shift)
+        np.testing.assert_allclose(frames[:, k], alone(x), atol=1e-12)
+
+
+def test_frames_have_a_closed_form():
+    A = MultiFrame(RNG.uniform(-2, 2, (3, 2)), 2, (6, 8))
+    matrix, b = dense(A), RNG.standard_normal((2, 6, 8))
+    for rho in (0.05, np.array([0.1, 2.0]).reshape(2, 1, 1)):
+        solved = [
+            np.linalg.solve(matrix.T @ matrix + r * np.eye(48), image.ravel()).reshape(6, 8)
+            for r, image in zip(np.broadcast_to(np.ravel(rho), 2), b, strict=True)
+        ]
+        np.testing.assert_allclose(A.solve_shifted(b, rho), solved, atol=1e-11)
+    np.testing.assert_allclose(A.norm(), np.linalg.norm(matrix, 2), rtol=1e-10)
+
+
+def test_all_the_fractions_of_a_pixel_make_the_fine_image():
+    """Four frames half a coarse pixel apart hold every fine pixel; without blur the image is read off them."""
+    x = RNG.standard_normal((8, 8))
+    A = MultiFrame([[0, 0], [0, 1], [1, 0], [1, 1]], 2, (8, 8), psf=np.ones((1, 1)))
+    np.testing.assert_allclose(A.gram(x), x, atol=1e-13)
+
+
+def test_eight_frames_are_better_than_one():
+    from benchmarks.problems import photograph, psnr
+
+    truth = photograph("camera", 96)
+    shifts = np.random.default_rng(1).uniform(0, 3, (8, 2))
+    shifts[0] = 0
+    scores = []
+    for frames in (1, 8):
+        A = MultiFrame(shifts[:frames], 3, truth.shape)
+        y = A(truth)
+        y += 0.01 * np.random.default_rng(2).standard_normal(y.shape, dtype=np.float32)
+        scores.append(psnr(truth, reconstruct(y, A)))
+    assert scores[1] > scores[0] + 3
+
+
+def test_wrong_shifts_say_what_is_wrong():
+    with pytest.raises(ShapeError, match=r"shift has shape \(1,\); expected \(2,\)"):
+        Shift((4, 4), [1.0])
+    with pytest.raises(DTypeError, match="shift has dtype complex128"):
+        Shift((4,), [1j])
+    with pytest.raises(NonFiniteError, match="shifts holds 1 NaN"):
+        MultiFrame([[0, np.nan]], 2, (4, 4))
+    with pytest.raises(ShapeError, match=r"\(frames, 2\)"):
+        MultiFrame([0.5, 0.5], 2, (4, 4))

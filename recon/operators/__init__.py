@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recon.operators.finite_difference import FiniteDifference as FiniteDifference
     from recon.operators.hadamard import SinglePixel as SinglePixel
     from recon.operators.mri import CartesianMRI as CartesianMRI
+    from recon.operators.multi_frame import MultiFrame as MultiFrame
     from recon.operators.non_cartesian import NonCartesianMRI as NonCartesianMRI
     from recon.operators.pansharpening import Pansharpening as Pansharpening
     from recon.operators.parallel_beam import ParallelBeam as ParallelBeam
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from recon.operators.rearrange import Reshape as Reshape
     from recon.operators.rearrange import Restriction as Restriction
     from recon.operators.resample import Resample as Resample
+    from recon.operators.shift import Shift as Shift
     from recon.operators.spectral import SpectralMixing as SpectralMixing
     from recon.operators.wrappers import from_callables as from_callables
     from recon.operators.wrappers import from_matrix as from_matrix
@@ -53,6 +55,7 @@ __getattr__, __dir__, __all__ = attach(
         "Identity": "recon.operators.pointwise",
         "LinearOperator": "recon.operators.base",
         "Mask": "recon.operators.pointwise",
+        "MultiFrame": "recon.operators.multi_frame",
         "NonCartesianMRI": "recon.operators.non_cartesian",
         "Operator": "recon.operators.base",
         "Pansharpening": "recon.operators.pansharpening",
@@ -62,6 +65,7 @@ __getattr__, __dir__, __all__ = attach(
         "Resample": "recon.operators.resample",
         "Reshape": "recon.operators.rearrange",
         "Restriction": "recon.operators.rearrange",
+        "Shift": "recon.operators.shift",
         "SinglePixel": "recon.operators.hadamard",
         "SpectralMixing": "recon.operators.spectral",
         "block_diagonal": "recon.operators.base",

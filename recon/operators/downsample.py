@@ -62,7 +62,7 @@ class Downsample(LinearOperator):
 
     def __init__(self, factor: Any, shape: Sequence[int], psf: Any = None):
         shape = shape_argument("shape", shape)
-        self.factor = _factors(factor, shape)
+        self.factor = whole_blocks(factor, shape)
         if psf is None or isinstance(psf, str):
             psf = antialiasing_psf(psf or "area", self.factor, shape)
         self.blur = Blur(psf, shape)
@@ -118,7 +118,7 @@ class Decimate(LinearOperator):
 
     def __init__(self, factor: Any, shape: Sequence[int]):
         shape = shape_argument("shape", shape)
-        self.factor = _factors(factor, shape)
+        self.factor = whole_blocks(factor, shape)
         super().__init__(shape, [n // f for n, f in zip(shape, self.factor, strict=True)])
         self.kept = tuple(slice((f - 1) // 2, None, f) for f in self.factor)
 
@@ -135,7 +135,8 @@ class Decimate(LinearOperator):
         return 1.0
 
 
-def _factors(factor: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+def whole_blocks(factor: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``factor`` for each axis of ``shape``, held against it."""
     values = tuple(factor) if isinstance(factor, (Sequence, np.ndarray)) else (factor,) * len(shape)
     if len(values) != len(shape):
         raise ShapeError(
