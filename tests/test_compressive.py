@@ -8,10 +8,11 @@ from scipy.linalg import hadamard
 
 from recon import reconstruct
 from recon._operator_checks import dense
-from recon.operators import CodedAperture, RandomProjection, SinglePixel
+from recon.operators import Blur, CodedAperture, RandomProjection, SinglePixel
 from recon.operators._cosine_rows import cosine, inverse_cosine
 from recon.operators._walsh import hadamard as fast_hadamard
 from recon.operators._walsh import sequency
+from recon.spec import load_operator
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 RNG = np.random.default_rng(0)
@@ -201,3 +202,39 @@ def test_coded_exposure_gives_the_cube_back():
 def test_coded_aperture_says_what_is_wrong(aperture, error, match):
     with pytest.raises(error, match=match):
         CodedAperture(aperture, bands=2)
+
+
+# --- lensless camera ------------------------------------------------------------------------------------------------
+
+
+def test_a_camera_without_a_lens_is_a_blur_of_unknown_surroundings():
+    rng = np.random.default_rng(0)
+    psf = np.where(rng.random((17, 17)) < 0.08, rng.random((17, 17)), 0.0)
+    A = Blur(psf / psf.sum(), (40, 40), boundary="unknown")
+    truth = np.zeros(A.in_shape)
+    truth[A.interior] = np.pad(blocks(32), 4)
+    background = 0.2
+    exposure = A(truth) + background + 0.002 * rng.standard_normal(A.out_shape)
+    found = reconstruct(exposure - background, A, bounds=(0, np.inf))
+    assert found.min() >= 0
+    assert psnr(found[A.interior], truth[A.interior]) > 28
+    assert psnr((exposure - background), truth[A.interior]) < 15
+
+
+# --- specifications -------------------------------------------------------------------------------------------------
+
+
+def test_specifications_name_the_operators():
+    aperture, rows = [[0.5, 1.0], [0.0, 0.2]], [3, 0, 7]
+    for spec, expected in (
+        ({"operator": "coded_aperture", "aperture": aperture, "bands": 2}, CodedAperture(aperture, 2)),
+        ({"operator": "single_pixel", "shape": [4, 2], "measurements": 5}, SinglePixel((4, 2), 5)),
+        ({"operator": "single_pixel", "shape": [8], "rows": rows}, SinglePixel((8,), rows=rows)),
+        (
+            {"operator": "random_projection", "measurements": 3, "shape": [2, 4], "kind": "srht", "rng": 1},
+            RandomProjection(3, (2, 4), "srht", rng=1),
+        ),
+    ):
+        built = load_operator(spec)
+        assert type(built) is type(expected)
+        np.testing.assert_array_equal(dense(built), dense(expected))

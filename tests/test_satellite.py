@@ -12,6 +12,7 @@ from recon.gaps import landsat7_gaps
 from recon.operators import Destripe, Mask, Pansharpening, SpectralMixing, stack
 from recon.operators._folding import alias_weights, cosine_2d, fold, inverse_cosine_2d, unfold
 from recon.preprocess import destripe
+from recon.spec import load_operator
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 RNG = np.random.default_rng(0)
@@ -312,3 +313,25 @@ def test_destripe_operator_says_what_is_wrong():
         Destripe((4, 4), axis=None)
     with pytest.raises(ArgumentError, match="spread is -1"):
         Destripe((4, 4), spread=-1)
+
+
+# --- specifications -------------------------------------------------------------------------------------------------
+
+
+def test_specifications_name_the_operators():
+    response, w = [[0.2, 0.8], [1.0, 0.0], [0.5, 0.5]], [0.3, 0.7]
+    for spec, expected in (
+        ({"operator": "spectral_mixing", "response": response, "shape": [2, 3]}, SpectralMixing(response, (2, 3))),
+        (
+            {"operator": "pansharpening", "shape": [2, 4, 4], "factor": 2, "band_mtf": [0.2, 0.3], "pan_response": w},
+            Pansharpening((2, 4, 4), 2, [0.2, 0.3], w),
+        ),
+        (
+            {"operator": "pansharpening", "shape": [2, 4, 4], "factor": 2, "band_mtf": 0.4},
+            Pansharpening((2, 4, 4), 2, 0.4),
+        ),
+        ({"operator": "destripe", "shape": [3, 4], "axis": -1, "spread": 2.0}, Destripe((3, 4), -1, 2.0)),
+    ):
+        built = load_operator(spec)
+        assert type(built) is type(expected)
+        np.testing.assert_array_equal(dense(built), dense(expected))
