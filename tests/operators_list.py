@@ -7,6 +7,7 @@ from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
 
 from recon.operators import (
+    Bayer,
     Blur,
     CartesianMRI,
     CodedAperture,
@@ -86,6 +87,9 @@ OPERATORS = {
     "downsample bicubic": lambda: Downsample((2, 3), (8, 9), psf="bicubic"),
     "downsample gaussian": lambda: Downsample(4, (12, 8), psf="gaussian"),
     "downsample psf": lambda: Downsample(3, (9, 6), psf=_real(4, 5)),
+    "bayer": lambda: Bayer((6, 8)),
+    "bayer odd": lambda: Bayer((5, 7), pattern="GBRG"),
+    "bayer row": lambda: Bayer((1, 4), pattern="BGGR"),
     "shift": lambda: Shift((7, 8), (0.3, -2.7)),
     "shift 3-d": lambda: Shift((4, 3, 5), (1.5, 0.0, -0.25)),
     "frames": lambda: MultiFrame(_real(3, 2), 2, (6, 8)),

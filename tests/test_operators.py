@@ -46,6 +46,7 @@ MODULES = [
     "recon.check",
     "recon.gaps",
     "recon.operators.base",
+    "recon.operators.bayer",
     "recon.operators.blur",
     "recon.operators.bridges",
     "recon.operators.coded_aperture",

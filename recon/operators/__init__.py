@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from recon.operators.base import Operator as Operator
     from recon.operators.base import block_diagonal as block_diagonal
     from recon.operators.base import stack as stack
+    from recon.operators.bayer import Bayer as Bayer
     from recon.operators.blur import Blur as Blur
     from recon.operators.bridges import from_deepinv as from_deepinv
     from recon.operators.bridges import from_pylops as from_pylops
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Bayer": "recon.operators.bayer",
         "Blur": "recon.operators.blur",
         "CartesianMRI": "recon.operators.mri",
         "CodedAperture": "recon.operators.coded_aperture",
