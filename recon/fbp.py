@@ -1,4 +1,4 @@
-"""Filtered back-projection of parallel-beam sinograms."""
+"""Filtered back-projection of parallel-beam and fan-beam sinograms."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from recon._ramp import WINDOWS, filter_views
+from recon._ray_weights import angular_weights, fan_weights
+from recon.operators.fan_beam import FanBeam
 from recon.operators.parallel_beam import ParallelBeam
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, suggestion
 
-WINDOWS = ("ram-lak", "shepp-logan", "cosine", "hamming", "hann")
 
-
-def fbp(y: Array, operator: ParallelBeam, *, window: str = "ram-lak") -> Array:
-    r"""Filtered back-projection, the direct inverse of a densely measured parallel-beam sinogram.
+def fbp(y: Array, operator: ParallelBeam | FanBeam, *, window: str = "ram-lak") -> Array:
+    r"""Filtered back-projection, the direct inverse of a densely measured sinogram.
 
     .. math:: x(r) = \sum_k w_k \, (h * y_k)(u_k(r)), \qquad \sum_k w_k = \pi
 
@@ -26,12 +27,17 @@ def fbp(y: Array, operator: ParallelBeam, *, window: str = "ram-lak") -> Array:
     gap that nobody measured (a limited-angle scan) counts for none of its neighbours. Beyond the ends of the detector
     the views are taken as zero.
 
+    Rays of a fan are first weighted by ``cos(gamma) + sin(gamma) * axis_offset / source_distance``, and views on their
+    way back by the inverse square of the distance from the source: along the central ray for a flat detector, along the
+    ray for a curved one, whose kernel has the further factor ``(gamma / sin(gamma))^2``. Lines that are measured twice
+    count half; in scans of less than a turn they share by Parker's smooth weights.
+
     Parameters
     ----------
     y : array (..., angles, detectors)
         Sinogram; leading axes are a batch. numpy or a torch tensor on the CPU.
-    operator : ParallelBeam
-        The geometry of the scan.
+    operator : ParallelBeam or FanBeam
+        The geometry of the scan. A short scan of a fan covers half a turn and the fan angle; less gives a warning.
     window : {"ram-lak", "shepp-logan", "cosine", "hamming", "hann"}
         Factor of the ramp, from the sharpest to the smoothest.
 
@@ -44,11 +50,12 @@ def fbp(y: Array, operator: ParallelBeam, *, window: str = "ram-lak") -> Array:
     Raises
     ------
     OperatorError, OptionError, ShapeError, DTypeError
-        An operator that is no ParallelBeam, an unknown window, or a sinogram that does not fit.
+        Another operator, an unknown window, or a sinogram that does not fit.
 
     References
     ----------
-    A. C. Kak, M. Slaney, "Principles of Computerized Tomographic Imaging", IEEE Press (1988), chapter 3, eq. 61.
+    A. C. Kak, M. Slaney, "Principles of Computerized Tomographic Imaging", IEEE Press (1988), chapter 3, eqs. 61, 92
+    and 125; D. L. Parker, "Optimal short scan convolution reconstruction for fanbeam CT", Med. Phys. 9 (1982).
 
     Examples
     --------
@@ -57,17 +64,39 @@ def fbp(y: Array, operator: ParallelBeam, *, window: str = "ram-lak") -> Array:
     >>> round(float(x[28:37, 28:37].mean()), 2)
     1.0
     """
-    if not isinstance(operator, ParallelBeam):
+    if not isinstance(operator, ParallelBeam | FanBeam):
         raise OperatorError(
-            f"operator is {operator!r}; fbp inverts ParallelBeam only. Use recon.reconstruct for other operators."
+            f"operator is {operator!r}; expected ParallelBeam or FanBeam, which fbp inverts. "
+            "Use recon.reconstruct for other operators."
         )
     if window not in WINDOWS:
         raise OptionError(f"window is {window!r}; expected one of {', '.join(WINDOWS)}.{suggestion(window, WINDOWS)}")
     y = operator._admit(y, "y", operator.out_shape)
     _require_plain(y)
-    sinogram, wide = _covering(arrays.to_numpy(y), operator)
-    filtered = _filter(sinogram, operator.detector_spacing, window)
-    return arrays.to_device_of(wide.smear(filtered, angular_weights(operator.angles)), y)
+    sinogram = arrays.to_numpy(y)
+    if isinstance(operator, FanBeam):
+        return arrays.to_device_of(_fan(sinogram, operator, window), y)
+    return arrays.to_device_of(_parallel(sinogram, operator, window), y)
+
+
+def _parallel(y: np.ndarray, operator: ParallelBeam, window: str) -> np.ndarray:
+    radius = 0.5 * math.hypot(*operator.in_shape) * operator.spacing / operator.detector_spacing
+    sinogram, wide = _covering(y, operator, -radius, radius)
+    filtered = filter_views(sinogram, operator.detector_spacing, window)
+    return wide.smear(filtered, angular_weights(operator.angles))
+
+
+def _fan(y: np.ndarray, operator: FanBeam, window: str) -> np.ndarray:
+    gamma, beside = operator.fan_angles, operator.axis_offset / operator.source_distance
+    # The rays of one view are this much denser than those of parallel beams.
+    density = np.cos(gamma) + beside * np.sin(gamma)
+    rays = y * (density * fan_weights(operator)).astype(y.dtype)
+    sinogram, wide = _covering(rays, operator, *operator._shadow())
+    curved = operator.detector == "curved"
+    opening = operator.detector_spacing / (operator.source_distance + operator.detector_distance)
+    filtered = filter_views(sinogram, opening, window, fan=curved)
+    weights = angular_weights(operator.angles, 2 * np.pi) / operator.source_distance
+    return wide.smear(filtered, weights)
 
 
 def _require_plain(y: Array) -> None:
@@ -77,70 +106,14 @@ def _require_plain(y: Array) -> None:
         raise DTypeError("y requires gradients; fbp has none. Pass y.detach(), or train through operator.adjoint(y).")
 
 
-def _covering(y: np.ndarray, operator: ParallelBeam) -> tuple[np.ndarray, ParallelBeam]:
-    """Extend views by zeros until the detector sees the corners of the image, which the filtered views reach."""
-    radius = 0.5 * math.hypot(*operator.in_shape) * operator.spacing / operator.detector_spacing
-    left = max(0, int(np.ceil(radius - operator.center)))
-    right = max(0, int(np.ceil(radius - (operator.detectors - 1 - operator.center))))
+def _covering(y: np.ndarray, operator: Any, low: float, high: float) -> tuple[np.ndarray, Any]:
+    """Extend views by zeros until the detector sees the corners of the image, which the filtered views reach.
+
+    The corners are ``low`` and ``high`` cells from the centre. From a source near the image they may be very far.
+    """
+    left = min(max(0, math.ceil(-low - operator.center)), 2 * operator.detectors)
+    right = min(max(0, math.ceil(high - (operator.detectors - 1 - operator.center))), 2 * operator.detectors)
     if not left + right:
         return y, operator
-    wide = ParallelBeam(
-        (operator.in_shape[0], operator.in_shape[1]),
-        operator.angles,
-        detectors=left + operator.detectors + right,
-        spacing=operator.spacing,
-        detector_spacing=operator.detector_spacing,
-        center=operator.center + left,
-    )
+    wide = operator.widened(left, right)
     return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(left, right)]), wide
-
-
-def _filter(y: np.ndarray, spacing: float, window: str) -> np.ndarray:
-    """Convolve each view with the windowed ramp; padding keeps the two ends of a view apart."""
-    import scipy.fft
-
-    detectors = y.shape[-1]
-    length = scipy.fft.next_fast_len(2 * detectors, real=True)
-    response = ramp(length, spacing) * _window(length, window)
-    workers = arrays.threads()
-    spectrum = scipy.fft.rfft(y, length, workers=workers)
-    spectrum *= response.astype(y.dtype)
-    return scipy.fft.irfft(spectrum, length, workers=workers, overwrite_x=True)[..., :detectors]
-
-
-def ramp(length: int, spacing: float) -> np.ndarray:
-    """Spectrum of the band-limited ramp, ``length // 2 + 1`` values in 1 / length unit."""
-    n = np.minimum(np.arange(length), length - np.arange(length))
-    kernel = np.zeros(length)
-    kernel[0] = 0.25
-    odd = n % 2 == 1
-    kernel[odd] = -1.0 / (np.pi * n[odd]) ** 2
-    return np.fft.rfft(kernel).real / spacing
-
-
-def _window(length: int, name: str) -> np.ndarray:
-    f = 2 * np.fft.rfftfreq(length)  # 1 at the highest frequency of the detector
-    values: dict[str, Any] = {
-        "ram-lak": np.ones_like(f),
-        "shepp-logan": np.sinc(f / 2),
-        "cosine": np.cos(np.pi * f / 2),
-        "hamming": 0.54 + 0.46 * np.cos(np.pi * f),
-        "hann": 0.5 + 0.5 * np.cos(np.pi * f),
-    }
-    return values[name]
-
-
-def angular_weights(angles: np.ndarray) -> np.ndarray:
-    """Half the gaps between each direction and its neighbours, modulo pi; they sum to pi in a complete scan.
-
-    A gap above 15 degrees and ten times the median is a wedge that was not measured: its ends count the median gap.
-    """
-    order = np.argsort(angles % np.pi, kind="stable")
-    directions = (angles % np.pi)[order]
-    gaps = np.diff(directions, append=directions[0] + np.pi)
-    distinct = gaps[gaps > 1e-9]  # a full turn measures each direction twice, up to rounding
-    typical = np.median(distinct)
-    gaps = np.where(gaps > max(10 * typical, np.pi / 12), typical, gaps)
-    weights = np.empty_like(gaps)
-    weights[order] = 0.5 * (gaps + np.roll(gaps, 1))
-    return weights

@@ -68,3 +68,14 @@ def _pieces(cos: np.ndarray, sin: np.ndarray, tangent: np.ndarray) -> tuple[np.n
         ends = np.append(starts[1:], tangent.size)
         found.append((np.full(starts.size, k), starts, ends, course[starts]))
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
+
+
+class Smearing(NamedTuple):
+    """Where the pixels of an image project in views that are sampled evenly in the tangent, in units of pixels."""
+
+    cos: np.ndarray
+    sin: np.ndarray
+    distance: float  # of the source from the rotation axis
+    offset: float  # of the rotation axis from the central ray
+    start: float  # tangent of the first fine sample
+    step: float  # between fine samples

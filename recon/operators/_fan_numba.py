@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from recon.operators._fan_geometry import Fans
+from recon.operators._fan_geometry import Fans, Smearing
+from recon.operators._marching import PHASES
 from solvers.kernels import block_of, run_jobs
+
+if TYPE_CHECKING:
+    from recon.operators.fan_beam import FanBeam
 
 
 def project(images: np.ndarray, g: Fans, y: np.ndarray) -> None:
@@ -30,3 +37,43 @@ def back_project(y: np.ndarray, g: Fans, shape: tuple[int, ...]) -> np.ndarray:
     block = block_of(tasks)
     run_jobs(kernels.collect_job, images.size * len(g.views), -(-tasks // block), block, y, g, images)
     return images[:, :, :columns]
+
+
+def smear(operator: FanBeam, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Sum of views over pixels, as ``FanBeam.smear`` describes."""
+    from recon.operators import fan_kernels as kernels
+
+    tangent = np.tan(operator.fan_angles)
+    step = operator.spacing / (PHASES * operator.source_distance)
+    samples = tangent[0] + step * np.arange(-2, math.ceil((tangent[-1] - tangent[0]) / step) + 3)
+    fine = _between_cells(operator, y.reshape(-1, *operator.out_shape), samples, weights)
+    g = Smearing(
+        np.cos(operator.angles),
+        np.sin(operator.angles),
+        operator.source_distance / operator.spacing,
+        operator.axis_offset / operator.spacing,
+        samples[0],
+        step,
+    )
+    images = np.zeros((len(fine), *operator.in_shape), y.dtype)
+    tasks = len(images) * -(-operator.in_shape[0] // kernels.STRIPE)
+    block = block_of(tasks)
+    run_jobs(kernels.smear_job, images.size * len(g.cos), -(-tasks // block), block, fine, g, images)
+    return images.reshape(y.shape[:-2] + operator.in_shape)
+
+
+def _between_cells(operator: FanBeam, y: np.ndarray, tangents: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted views at these tangents, linear between the cells and zero beyond them."""
+    curved = operator.detector == "curved"
+    per_cell = operator.detector_spacing / (operator.source_distance + operator.detector_distance)
+    at = (np.arctan(tangents) if curved else tangents) / per_cell + operator.center
+    cell = np.clip(np.floor(at), 0, max(0, operator.detectors - 2)).astype(np.int64)
+    inside = (at >= 0) & (at <= operator.detectors - 1)
+    # A curved detector weighs by the distance along the ray, the kernel by that along the central ray.
+    factor = inside / (1 + tangents**2) if curved else inside * 1.0
+    right = ((at - cell) * factor).astype(y.dtype)
+    left = ((cell + 1 - at) * factor).astype(y.dtype)
+    fine = y[..., cell] * left
+    fine += y[..., np.minimum(cell + 1, operator.detectors - 1)] * right
+    fine *= weights[:, None].astype(y.dtype)
+    return fine

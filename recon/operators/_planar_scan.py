@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import numpy as np
 
@@ -29,6 +30,7 @@ class PlanarScan(LinearOperator):
     nonnegative = True
     angles: np.ndarray
     detectors: int
+    center: float
     marching: tuple[Any, Any]
 
     def _project(self, images: np.ndarray, g: Any, y: np.ndarray) -> None:
@@ -38,6 +40,16 @@ class PlanarScan(LinearOperator):
     def _collect(self, y: np.ndarray, g: Any, shape: tuple[int, ...]) -> np.ndarray:
         """Images of ``shape`` from the rays ``g``: the adjoint of :meth:`_project`."""
         raise NotImplementedError
+
+    def _geometry(self) -> dict[str, Any]:
+        """Keywords that make this scan again, from its shape and angles."""
+        raise NotImplementedError
+
+    def widened(self, left: int, right: int) -> Self:
+        """The same scan with so many more cells at the ends of the detector."""
+        wide = {"detectors": left + self.detectors + right, "center": self.center + left}
+        make: Callable[..., Self] = type(self)
+        return make(self.in_shape, self.angles, **{**self._geometry(), **wide})
 
     def _scratch(self) -> int:
         """Elements of working memory for one image."""
@@ -89,6 +101,10 @@ class PlanarScan(LinearOperator):
     def __repr__(self) -> str:
         name = type(self).__name__
         return f"{name}(shape={self.in_shape}, angles={len(self.angles)}, detectors={self.detectors})"
+
+    def __reduce__(self) -> tuple[Callable[..., Self], tuple[Any, ...]]:
+        # Rebuilt from its arguments: small, and read-only stays read-only.
+        return partial(type(self), **self._geometry()), (self.in_shape, self.angles)
 
 
 def plain(array: np.ndarray) -> np.ndarray:

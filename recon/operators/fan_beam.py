@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,9 +109,14 @@ class FanBeam(PlanarScan):
             if detector_spacing is None
             else positive_float("detector_spacing", detector_spacing)
         )
-        self.detectors = self._covering(rows, columns) if detectors is None else positive_int("detectors", detectors)
+        self.in_shape = rows, columns
+        self.detectors = (
+            covering(2 * max(map(abs, self._shadow())), columns)
+            if detectors is None
+            else positive_int("detectors", detectors)
+        )
         self.center = 0.5 * (self.detectors - 1) if center is None else cell_position(center)
-        super().__init__((rows, columns), (len(self.angles), self.detectors))
+        super().__init__(self.in_shape, (len(self.angles), self.detectors))
         self.fan_angles = self._fan_angles()
         source = self.source_distance, -self.axis_offset
         self.marching = split_fans(self.in_shape, self.angles, np.tan(self.fan_angles), source, self.spacing)
@@ -123,13 +126,15 @@ class FanBeam(PlanarScan):
         """Distance from the source to the detector."""
         return self.source_distance + self.detector_distance
 
-    def _covering(self, rows: int, columns: int) -> int:
-        """Cells on which the circle around the image casts its shadow."""
-        radius = 0.5 * math.hypot(rows, columns) * self.spacing
-        away = math.hypot(self.source_distance, self.axis_offset)
-        widest = math.asin(radius / away) + abs(math.atan2(self.axis_offset, self.source_distance))
-        half = math.tan(widest) if self.detector == "flat" else widest
-        return covering(2 * half * self._reach / self.detector_spacing, columns)
+    def _shadow(self) -> tuple[float, float]:
+        """Where the circle around the image begins and ends on the detector, in cells from the centre."""
+        radius = 0.5 * math.hypot(*self.in_shape) * self.spacing
+        axis = math.atan2(self.axis_offset, self.source_distance)
+        half = math.asin(radius / math.hypot(self.source_distance, self.axis_offset))
+        low, high = axis - half, axis + half
+        if self.detector == "flat":
+            low, high = math.tan(low), math.tan(high)
+        return low * self._reach / self.detector_spacing, high * self._reach / self.detector_spacing
 
     def _fan_angles(self) -> np.ndarray:
         """Angle between each cell's ray and the central one."""
@@ -149,13 +154,19 @@ class FanBeam(PlanarScan):
     def _collect(self, y: np.ndarray, g: Fans, shape: tuple[int, ...]) -> np.ndarray:
         return _fan_numba.back_project(y, g, shape)
 
+    def smear(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        r"""Sum over views of ``weights[k]`` times the view's value where each pixel projects, linear between cells.
+
+        .. math:: b_{ij} = \sum_k w_k \, (source\_distance / L_{ijk})^2 \, y_k(u_k(x_{ij}, y_{ij}))
+
+        ``L`` is the distance of the pixel from the source, along the central ray for a flat detector and along the
+        pixel's own for a curved one. The back-projection of :func:`recon.fbp`.
+        """
+        return _fan_numba.smear(self, y, np.asarray(weights, dtype=np.float64))
+
     def _geometry(self) -> dict[str, Any]:
         names = ("source_distance", "detector_distance", "detectors", "detector_spacing", "spacing", "center")
         return {name: getattr(self, name) for name in (*names, "axis_offset", "detector")}
-
-    def __reduce__(self) -> tuple[Callable[..., FanBeam], tuple[Any, ...]]:
-        # Rebuilt from its arguments: small, and read-only stays read-only.
-        return partial(type(self), **self._geometry()), (self.in_shape, self.angles)
 
 
 def _outside(source_distance: Any, radius: float) -> float:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from recon.operators._fan_geometry import Fans
+from recon.operators._fan_geometry import Fans, Smearing
 from recon.operators._marching import PHASES
 
 CHUNK = 64
@@ -253,7 +253,49 @@ def _collect_stripe(task: int, y: np.ndarray, g: Fans, out: np.ndarray) -> None:
                 _collect_block(fine, g, k, top, bottom, start, width, out[item])
 
 
+@njit(**_FAST)
+def _smear_row(
+    image: np.ndarray, i: Any, view: np.ndarray, depth: Any, lateral: Any, cos: Any, sin: Any, g: Smearing
+) -> None:
+    """Add to each pixel of a row the value of the view where it projects, over its squared distance.
+
+    ``depth`` and ``lateral`` are the place of the row's first pixel as seen from the source.
+    """
+    kind = image.dtype.type
+    start, scale, distance = kind(g.start), kind(1 / g.step), kind(g.distance)
+    zero, one, last = kind(0), kind(1), kind(view.size - 2)
+    for j in range(_U(image.shape[1])):
+        inverse = one / (depth - sin * kind(j))
+        at = min(max(((lateral + cos * kind(j)) * inverse - start) * scale, zero), last)
+        m = np.int32(at)
+        f = at - kind(m)
+        inverse *= distance
+        image[i, j] += inverse * inverse * (view[m] + f * (view[m + 1] - view[m]))
+
+
+@njit(**_FAST)
+def _smear_block(task: int, fine: np.ndarray, g: Smearing, out: np.ndarray) -> None:
+    rows, columns = out.shape[1], out.shape[2]
+    kind = out.dtype.type
+    blocks = (rows + STRIPE - 1) // STRIPE
+    item, block = task // blocks, task % blocks * STRIPE
+    x = -0.5 * (columns - 1)
+    for k in range(g.cos.size):
+        cos, sin = g.cos[k], g.sin[k]
+        for i in range(block, min(rows, block + STRIPE)):
+            y = 0.5 * (rows - 1) - i
+            depth, lateral = g.distance - sin * x + cos * y, g.offset + cos * x + sin * y
+            _smear_row(out[item], _U(i), fine[item, k], kind(depth), kind(lateral), kind(cos), kind(sin), g)
+
+
 # Jobs: each does a block of tasks.
+
+
+@njit(**_FAST)
+def smear_job(job: int, block: int, fine: np.ndarray, g: Smearing, out: np.ndarray) -> None:
+    tasks = out.shape[0] * ((out.shape[1] + STRIPE - 1) // STRIPE)
+    for task in range(job * block, min((job + 1) * block, tasks)):
+        _smear_block(task, fine, g, out)
 
 
 @njit(**_FAST)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -132,8 +130,5 @@ class ParallelBeam(PlanarScan):
             _marching_torch.collect(sinograms, g, turned)
         return x.reshape(*y.shape[:-2], *self.in_shape)
 
-    def __reduce__(self) -> tuple[Callable[..., ParallelBeam], tuple[Any, ...]]:
-        # Rebuilt from its arguments: small, and read-only stays read-only.
-        names = "detectors", "spacing", "detector_spacing", "center"
-        geometry: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return partial(type(self), **geometry), (self.in_shape, self.angles)
+    def _geometry(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("detectors", "spacing", "detector_spacing", "center")}
