@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.problems import Problem, gaussian_psf, measure, photograph, psnr, seconds
+from benchmarks.problems import Problem, measure, photograph, psnr, seconds
 from recon import operators as ops
 from recon import reconstruct
+from recon.psf import gaussian
 from solvers.arrays import threads
 
 CLOSE = 0.05  # dB from the limit
@@ -27,7 +28,7 @@ ITERATIONS = (10, 14, 20, 28, 40, 56, 80)
 def camera_problem() -> Problem:
     """Camera, Gaussian blur of sigma 2, noise 0.01."""
     truth = photograph("camera")
-    return measure("camera", truth, ops.Blur(gaussian_psf(2.0), shape=truth.shape), 0.01)
+    return measure("camera", truth, ops.Blur(gaussian(2.0), shape=truth.shape), 0.01)
 
 
 def best_weight(problem: Problem) -> tuple[float, float]:

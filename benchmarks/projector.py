@@ -51,11 +51,18 @@ def ours(x: np.ndarray, angles: np.ndarray) -> Contender:
 
 
 def astra(x: np.ndarray, angles: np.ndarray, kind: str = "linear") -> Contender:
-    """ASTRA's CPU projector; only the run is timed, its arrays and algorithms are made beforehand."""
+    """ASTRA's CPU projector of parallel beams."""
+    import astra
+
+    return astra_contender(x, astra.create_proj_geom("parallel", 1.0, DETECTORS, angles), kind)
+
+
+def astra_contender(x: np.ndarray, geometry: Any, kind: str) -> Contender:
+    """ASTRA's CPU projector of a geometry; only the run is timed, its arrays and algorithms are made beforehand."""
     import astra
 
     volume = astra.create_vol_geom(*x.shape)
-    projector = astra.create_projector(kind, astra.create_proj_geom("parallel", 1.0, DETECTORS, angles), volume)
+    projector = astra.create_projector(kind, geometry, volume)
     sinogram = astra.data2d.create("-sino", astra.projector.projection_geometry(projector))
     image = astra.data2d.create("-vol", volume, x)
     back = astra.data2d.create("-vol", volume)
@@ -151,16 +158,21 @@ def more(x: np.ndarray, angles: np.ndarray) -> list[tuple[str, float]]:
     return [(name, 1e3 * s) for name, s in zip(calls, seconds, strict=True)]
 
 
+def print_table(title: str, rivals: list[Contender]) -> None:
+    """Time the first contender and its rivals, in both directions."""
+    forward = shortest([(c.forward, c.rounds) for c in rivals])
+    adjoint = shortest([(c.adjoint, c.rounds) for c in rivals])
+    print(title)
+    print(f"{'':19s} {'forward':>10s} {'times recon':>12s} {'adjoint':>10s} {'times recon':>12s}")
+    for c, f, a in zip(rivals, forward, adjoint, strict=True):
+        print(f"{c.name:19s} {1e3 * f:7.1f} ms {f / forward[0]:12.1f} {1e3 * a:7.1f} ms {a / adjoint[0]:12.1f}")
+
+
 def main() -> None:
     """Print the table."""
     x, angles = phantom(), np.arange(VIEWS) * (np.pi / VIEWS)
     rivals = contenders(x, angles)
-    forward = shortest([(c.forward, c.rounds) for c in rivals])
-    adjoint = shortest([(c.adjoint, c.rounds) for c in rivals])
-    print(f"{SIZE} x {SIZE}, {VIEWS} views x {DETECTORS} cells, float32, {threads()} threads")
-    print(f"{'':14s} {'forward':>10s} {'times recon':>12s} {'adjoint':>10s} {'times recon':>12s}")
-    for c, f, a in zip(rivals, forward, adjoint, strict=True):
-        print(f"{c.name:14s} {1e3 * f:7.1f} ms {f / forward[0]:12.1f} {1e3 * a:7.1f} ms {a / adjoint[0]:12.1f}")
+    print_table(f"{SIZE} x {SIZE}, {VIEWS} views x {DETECTORS} cells, float32, {threads()} threads", rivals)
     if importlib.util.find_spec("astra"):
         print(agreement(x, angles))
     for name, milliseconds in more(x, angles):

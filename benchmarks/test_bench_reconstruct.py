@@ -27,9 +27,7 @@ def test_deblur_512_with_the_choice_of_strength(benchmark, deblurring):
 
 
 def test_deblur_512_at_a_given_strength(benchmark, deblurring):
-    benchmark.pedantic(
-        reconstruct, (deblurring.y, deblurring.operator), {"strength": 6e-4}, rounds=5, warmup_rounds=1
-    )
+    benchmark.pedantic(reconstruct, (deblurring.y, deblurring.operator), {"strength": 6e-4}, rounds=5, warmup_rounds=1)
 
 
 def test_tomography_256_with_the_choice_of_strength(benchmark, tomography):

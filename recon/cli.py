@@ -203,8 +203,9 @@ def bench(
     results = benchmark.bench(
         entries or None, solvers or None, seconds=seconds, peers=not no_peers,
         progress=lambda text: click.echo(text, err=True) if sys.stderr.isatty() else None,
+        finished=lambda result: click.echo(f"{result}\n"),
     )  # fmt: skip
-    click.echo(str(results))
+    click.echo(results.machine())
     if json_path is not None:
         results.to_json(json_path)
     if html_path is not None:

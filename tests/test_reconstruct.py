@@ -7,9 +7,10 @@ import pytest
 import scipy.sparse.linalg
 
 import priors
-from benchmarks.problems import gaussian_psf, motion_psf, psnr
+from benchmarks.problems import psnr
 from recon import Gaussian, plan, reconstruct
 from recon import operators as ops
+from recon.psf import gaussian, motion
 from recon.reconstruct import ReconstructionWarning
 from solvers.admm import ADMM
 from solvers.gradient import ProximalGradient
@@ -27,7 +28,7 @@ def truth():
 
 @pytest.fixture(scope="module")
 def blurred(truth):
-    A = ops.Blur(gaussian_psf(1.2), truth.shape)
+    A = ops.Blur(gaussian(1.2), truth.shape)
     return A, A(truth) + 0.01 * np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
 
 
@@ -81,7 +82,7 @@ def test_integers_are_taken_for_their_values(blurred):
 
 def test_colour_images_keep_their_layout(truth):
     colours = np.stack([truth, 0.5 * truth, 1 - truth], axis=-1)
-    A = ops.Blur(gaussian_psf(1.2), truth.shape)
+    A = ops.Blur(gaussian(1.2), truth.shape)
     y = np.moveaxis(A(np.moveaxis(colours, -1, 0)), 0, -1)
     y = y + 0.01 * np.random.default_rng(0).standard_normal(y.shape).astype(np.float32)
     x, info = reconstruct(y, A, channel_axis=-1, return_info=True, tol=1e-5)
@@ -117,7 +118,7 @@ def test_unknown_boundaries_beat_the_periodic_assumption(truth):
     from skimage import data
 
     scene = data.camera()[100:200, 100:200].astype(np.float32) / 255
-    psf = motion_psf(9, 30)
+    psf = motion(9, 30)
     A = ops.Blur(psf, (N, N), boundary="unknown")
     full = ops.Blur(psf, scene.shape)(scene)[18:82, 18:82]
     y = full + 0.005 * np.random.default_rng(0).standard_normal(full.shape).astype(np.float32)
@@ -158,7 +159,7 @@ def test_complex_images_from_undersampled_k_space(truth):
 
 
 def test_photon_counts(truth):
-    A = ops.Blur(gaussian_psf(1.2), truth.shape)
+    A = ops.Blur(gaussian(1.2), truth.shape)
     rate = 200 * A(truth)
     y = np.random.default_rng(0).poisson(rate).astype(np.float32)
     x, info = reconstruct(y, A, noise="poisson", return_info=True)
