@@ -66,6 +66,7 @@ MODULES = [
     "recon.operators.resample",
     "recon.operators.shift",
     "recon.operators.spectral",
+    "recon.operators.varying_blur",
     "recon.operators.wrappers",
     "solvers.step_sizes",
 ]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from recon.operators.resample import Resample as Resample
     from recon.operators.shift import Shift as Shift
     from recon.operators.spectral import SpectralMixing as SpectralMixing
+    from recon.operators.varying_blur import VaryingBlur as VaryingBlur
     from recon.operators.wrappers import from_callables as from_callables
     from recon.operators.wrappers import from_matrix as from_matrix
     from recon.operators.wrappers import from_scipy as from_scipy
@@ -70,6 +71,7 @@ __getattr__, __dir__, __all__ = attach(
         "Shift": "recon.operators.shift",
         "SinglePixel": "recon.operators.hadamard",
         "SpectralMixing": "recon.operators.spectral",
+        "VaryingBlur": "recon.operators.varying_blur",
         "block_diagonal": "recon.operators.base",
         "from_callables": "recon.operators.wrappers",
         "from_deepinv": "recon.operators.bridges",

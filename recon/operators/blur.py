@@ -93,8 +93,8 @@ class Blur(LinearOperator):
     ):
         shape = shape_argument("shape", shape)
         self.psf = point_spread_function(psf, shape)
-        self.boundary: Boundary = _one_of("boundary", boundary, BOUNDARIES)
-        convolution, self.method = convolution_for(self.psf, shape, _one_of("method", method, METHODS))
+        self.boundary: Boundary = one_of("boundary", boundary, BOUNDARIES)
+        convolution, self.method = convolution_for(self.psf, shape, one_of("method", method, METHODS))
         in_shape = extended(shape, self.psf.shape) if boundary == "unknown" else shape
         super().__init__(in_shape, shape)
         around = reach(self.psf)
@@ -176,7 +176,8 @@ class Blur(LinearOperator):
         return f"Blur({self.out_shape}, psf {self.psf.shape}, boundary={self.boundary!r})"
 
 
-def _one_of(name: str, value: Any, known: tuple[str, ...]) -> Any:
+def one_of(name: str, value: Any, known: tuple[str, ...]) -> Any:
+    """``value`` if it is among the known names, or say which they are."""
     if value not in known:
         listed = ", ".join(map(repr, known))
         raise OptionError(f"{name} is {value!r}; expected one of {listed}.{suggestion(value, known)} Pass one of them.")
