@@ -36,7 +36,8 @@ def load_operator(spec: str | os.PathLike[str] | Mapping[str, Any], y_shape: Seq
         ``{values: angles.npy, degrees: true}``. ``product``, ``sum``, ``stack`` and ``block_diagonal`` take a list,
         ``operators``, of specifications like these.
     y_shape : tuple of int, optional
-        Shape of the measurement without channels: the ``shape`` of an identity or a blur that does not give one.
+        Shape of the measurement without channels: the ``shape`` of a blur, an identity, a shift or a mosaic
+        that does not give one.
 
     Raises
     ------
@@ -136,9 +137,9 @@ def _missing(
 ) -> tuple[int, ...]:
     """The shape, where the measurement has the image's; everything else must be given."""
     if key == "shape" and y_shape is not None:
-        if name == "identity":
+        if name in ("bayer", "identity", "shift"):
             return y_shape
-        if name == "blur" and "psf" in arguments and 0 < arguments["psf"].ndim <= len(y_shape):
+        if name == "blur" and hasattr(arguments.get("psf"), "ndim") and 0 < arguments["psf"].ndim <= len(y_shape):
             return y_shape[len(y_shape) - arguments["psf"].ndim :]
     example = "shape: [512, 512], the rows and columns of the image" if key == "shape" else f"{key}: ..."
     raise source.error(f"{name} needs the parameter {key!r}, which is missing. Add {example}.", "operator")

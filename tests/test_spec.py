@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recon import files, operators
+from recon import psf as psfs
 from recon.spec import load_operator, operator_names
 from solvers.errors import FileError, ReconError, SpecError
 
@@ -77,6 +78,35 @@ def test_psf_shapes(tmp_path: Path) -> None:
     assert load(tmp_path, "operator: blur\nshape: [32, 32]\npsf: {gaussian: {sigma: 2, size: 5}}").psf.shape == (5, 5)
     uniform = load(tmp_path, "operator: blur\nshape: [32, 32]\npsf: {uniform: {size: [3, 5]}}")
     np.testing.assert_allclose(uniform.psf, np.full((3, 5), 1 / 15))
+    for text, expected in (
+        ("{motion: {length: 9, degrees: 20}}", psfs.motion(9, 20)),
+        ("{camera_shake: {length: 12, size: 15, rng: 3}}", psfs.camera_shake(12, 15, rng=3)),
+        ("{defocus: {radius: 2.5}}", psfs.defocus(2.5)),
+        ("{airy: {wavelength: 5e-1, na: 0.9, pixel: 0.1, size: 9}}", psfs.airy(0.5, 0.9, 0.1, 9)),
+        ("{measured: {image: [[0, 0, 0], [1, 2, 1], [0, 0, 0]]}}", [[0, 0, 0], [0.25, 0.5, 0.25], [0, 0, 0]]),
+    ):
+        blur = load(tmp_path, f"operator: blur\nshape: [32, 32]\npsf: {text}")
+        np.testing.assert_allclose(blur.psf, expected, atol=1e-15)
+
+
+def test_super_resolution_and_mosaics(folder: Path) -> None:
+    files.write(folder / "shifts.npy", np.array([[0.0, 0.5], [1.2, -0.3]]))
+    files.write(folder / "psfs.npy", RNG.random((1, 2, 3, 3)))
+    assert_same(load(folder, "operator: downsample\nfactor: 2\nshape: [8, 10]\npsf: bicubic"),
+                operators.Downsample(2, (8, 10), psf="bicubic"))  # fmt: skip
+    assert_same(load(folder, "operator: multi_frame\nfactor: 2\nshape: [8, 10]\nshifts: shifts.npy"),
+                operators.MultiFrame([[0.0, 0.5], [1.2, -0.3]], 2, (8, 10)))  # fmt: skip
+    assert_same(load(folder, "operator: resample\nshape: [8, 9]\nout_shape: [5, 4]\nkernel: area"),
+                operators.Resample((8, 9), (5, 4), kernel="area"))  # fmt: skip
+    assert_same(load(folder, "operator: shift\nshift: [0.5, -2]", (8, 9)), operators.Shift((8, 9), (0.5, -2)))
+    assert_same(load(folder, "operator: bayer\npattern: BGGR", (8, 9)), operators.Bayer((8, 9), "BGGR"))
+    given = files.read(folder / "psfs.npy").array
+    assert_same(load(folder, "operator: varying_blur\nshape: [8, 9]\npsfs: psfs.npy\nboundary: reflecting"),
+                operators.VaryingBlur(given, (8, 9), boundary="reflecting"))  # fmt: skip
+    with pytest.raises(SpecError, match="psf has dtype"):
+        load(folder, "operator: blur\npsf: bicubic\nshape: [8, 9]")
+    with pytest.raises(SpecError, match="needs the parameter 'shape'"):
+        load(folder, "operator: blur\npsf: bicubic", (8, 9))
 
 
 @pytest.mark.parametrize(
