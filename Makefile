@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types bench figures clean
+.PHONY: help demo test test-all lint format types bench figures gallery clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ bench: $(STAMP) ## time the library beside its peers
 
 figures: $(STAMP) ## print the figures of accuracy and speed that must hold
 	$(BIN)/python -m benchmarks.figures
+
+gallery: $(STAMP) ## make docs/gallery.md and its pictures again; a few minutes
+	$(BIN)/python docs/gallery/make.py
 
 clean: ## remove what the targets made, the virtual environment included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

@@ -12,6 +12,7 @@ from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, Working, estimate_sigma
 from recon.operators.base import Operator
+from recon.operators.pointwise import Mask
 from recon.operators.wrappers import as_operator
 from recon.selection import natural_criterion
 from solvers import arrays
@@ -146,7 +147,8 @@ def prepare(
     goal = DEFAULT_TOL if tol is None else positive_float("tol", tol)
     working = _noise(noise, y, operator, decisions)
     judge = natural_criterion(operator, working.model, working.known)
-    y, operator, model, known = working.y, working.operator, working.model, working.known
+    operator, model, known = working.operator, working.model, working.known
+    y = _where_measured(working.y, operator)
     if working.to_domain is not None:
         x0 = None if x0 is None else working.to_domain(x0)
         bounds = None if bounds is None else tuple(map(working.to_domain, _bounds(bounds, operator)))
@@ -249,6 +251,13 @@ def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) 
     decisions["noise"] = Decision(str(noise), reason)
     decisions["data term"] = Decision(*working.data_term)
     return working
+
+
+def _where_measured(y: Array, operator: Any) -> Array:
+    """Zeros where the operator does not measure: what stands there is no misfit."""
+    if operator.sampling is None:
+        return y
+    return Mask(np.broadcast_to(operator.sampling, operator.out_shape))(y)
 
 
 def _prior(prior: Any, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]) -> tuple[Any, bool]:

@@ -187,6 +187,7 @@ def test_impulses_are_found_and_left_out(kind):
     y = Impulse(0.2, kind, low=0.0, high=1.0).sample(truth, rng=0)
     x, info = reconstruct(y, Identity(truth.shape), noise=Impulse(kind=kind), strength=0.01, return_info=True)
     assert psnr(truth, x) > psnr(truth, reconstruct(y, Identity(truth.shape))) + 4
+    assert info.residual < 1.5
     assert "left out" in info.plan.decisions["data term"].reason
 
 

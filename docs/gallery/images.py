@@ -1,0 +1,24 @@
+"""The pictures that the gallery measures, all from scikit-image."""
+
+import numpy as np
+from skimage import data, transform
+
+
+def picture(name, *shape):
+    """A photograph of scikit-image, 0 to 1, in float32; colours first."""
+    image = transform.resize(getattr(data, name)(), shape, anti_aliasing=True).astype(np.float32)
+    return np.moveaxis(image[..., :3], -1, 0) if image.ndim == 3 else image
+
+
+phantom = picture("shepp_logan_phantom", 192, 192)  # 0 to 1
+camera = picture("camera", 256, 256)
+colours = picture("astronaut", 192, 192)  # (3, 192, 192)
+
+
+def coil_maps(count, *shape):
+    """Smooth complex sensitivities of coils around the object, their squares summing to one."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    turns = 2 * np.pi * np.arange(count) / count
+    away = [(y - 1.2 * np.sin(t)) ** 2 + (x - 1.2 * np.cos(t)) ** 2 for t in turns]
+    maps = np.stack([np.exp(-d + 1j * (np.cos(t) * y + np.sin(t) * x)) for d, t in zip(away, turns, strict=True)])
+    return (maps / np.linalg.norm(maps, axis=0)).astype(np.complex64)

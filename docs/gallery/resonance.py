@@ -1,0 +1,56 @@
+"""Magnetic resonance imaging."""
+
+import numpy as np
+from images import coil_maps, phantom
+from shown import log_magnitude, row
+
+from recon import Gaussian, reconstruct
+from recon import operators as ops
+from recon.coils import sensitivities_from_center
+from recon.sampling import variable_density_lines
+from recon.trajectories import radial, spiral
+
+WINDOW = (0, 0.5)
+
+
+def cartesian():
+    """A quarter of the lines of k-space, denser in the middle."""
+    lines = variable_density_lines(192, 4, rng=0)
+    A = ops.CartesianMRI(np.repeat(lines[:, None], 192, axis=1))
+    y = A.sampling * Gaussian(0.01).sample(A(phantom), rng=0)
+    x = reconstruct(y, A)
+    return row(phantom, y, A, x, measured=log_magnitude, window=WINDOW)
+
+
+def coils():
+    """Eight coils, a sixth of the lines; the sensitivities come from the measurement's own middle."""
+    mask = np.repeat(variable_density_lines(192, 6, rng=0)[:, None], 192, axis=1)
+    truth = ops.CartesianMRI(mask, coil_maps(8, 192, 192))
+    y = mask * Gaussian(0.005).sample(truth(phantom), rng=0)
+    A = ops.CartesianMRI(mask, sensitivities_from_center(y))
+    x = reconstruct(y, A)
+    return row(phantom, y, A, x, measured=log_magnitude, window=WINDOW)
+
+
+def radial_spokes():
+    """48 spokes through the middle of k-space, on no grid."""
+    A = ops.NonCartesianMRI(radial(48, 384, size=192), phantom.shape)
+    y = Gaussian(0.01).sample(A(phantom), rng=0)
+    x = reconstruct(y, A)
+    return row(phantom, y, A, x, measured=log_magnitude, window=WINDOW)
+
+
+def spirals():
+    """Twelve interleaved spirals and eight coils."""
+    A = ops.NonCartesianMRI(spiral(12, 1500, size=192), phantom.shape, coil_maps(8, 192, 192))
+    y = Gaussian(0.01).sample(A(phantom), rng=0)
+    x = reconstruct(y, A)
+    return row(phantom, y, A, x, measured=log_magnitude, window=WINDOW)
+
+
+FAMILIES = {
+    "Cartesian k-space": cartesian,
+    "Several coils": coils,
+    "Radial k-space": radial_spokes,
+    "Spirals": spirals,
+}

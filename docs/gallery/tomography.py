@@ -1,0 +1,39 @@
+"""X-ray tomography."""
+
+import numpy as np
+from images import phantom
+from shown import row
+
+from recon import Gaussian, reconstruct
+from recon import operators as ops
+from recon.preprocess import absorption
+
+WINDOW = (0, 0.5)
+
+
+def parallel_beam():
+    """Parallel rays, as at a synchrotron: 60 views over half a turn."""
+    A = ops.ParallelBeam(phantom.shape, angles=60)
+    y = Gaussian(0.5).sample(A(phantom), rng=0)
+    x = reconstruct(y, A)
+    return row(phantom, y, A, x, window=WINDOW)
+
+
+def low_dose():
+    """Few photons: each ray is weighted by the noise that its photons leave."""
+    A = ops.ParallelBeam(phantom.shape, angles=180, spacing=0.05)
+    counts = np.random.default_rng(0).poisson(2000 * np.exp(-A(phantom))).astype(np.float32)
+    y = absorption(counts / 2000)
+    x = reconstruct(y, A, noise=1 / np.sqrt(np.maximum(counts, 1)))
+    return row(phantom, y, A, x, window=WINDOW)
+
+
+def fan_beam():
+    """Rays that fan out from a source to a curved detector: 90 views over a whole turn."""
+    A = ops.FanBeam(phantom.shape, 90, source_distance=400, detector_distance=300, detector="curved")
+    y = Gaussian(0.5).sample(A(phantom), rng=0)
+    x = reconstruct(y, A)
+    return row(phantom, y, A, x, window=WINDOW)
+
+
+FAMILIES = {"Parallel beam": parallel_beam, "Low dose, weighted rays": low_dose, "Fan beam": fan_beam}
