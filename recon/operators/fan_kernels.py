@@ -254,23 +254,22 @@ def _collect_stripe(task: int, y: np.ndarray, g: Fans, out: np.ndarray) -> None:
 
 
 @njit(**_FAST)
-def _smear_row(
-    image: np.ndarray, i: Any, view: np.ndarray, depth: Any, lateral: Any, cos: Any, sin: Any, g: Smearing
+def _shadows(
+    depth: Any, lateral: Any, cos: Any, sin: Any, g: Smearing, last: int, cell: Any, between: Any, weight: Any
 ) -> None:
-    """Add to each pixel of a row the value of the view where it projects, over its squared distance.
+    """Sample before each pixel of a row, the fraction to the next one, and the weight by the squared distance.
 
     ``depth`` and ``lateral`` are the place of the row's first pixel as seen from the source.
     """
-    kind = image.dtype.type
-    start, scale, distance = kind(g.start), kind(1 / g.step), kind(g.distance)
-    zero, one, last = kind(0), kind(1), kind(view.size - 2)
-    for j in range(_U(image.shape[1])):
-        inverse = one / (depth - sin * kind(j))
-        at = min(max(((lateral + cos * kind(j)) * inverse - start) * scale, zero), last)
-        m = np.int32(at)
-        f = at - kind(m)
-        inverse *= distance
-        image[i, j] += inverse * inverse * (view[m] + f * (view[m + 1] - view[m]))
+    kind = weight.dtype.type
+    start, scale, distance, end = kind(g.start), kind(1 / g.step), kind(g.distance), kind(last - 1)
+    for j in range(_U(weight.size)):
+        inverse = kind(1) / (depth - sin * kind(j))
+        at = min(max(((lateral + cos * kind(j)) * inverse - start) * scale, kind(0)), end)
+        sample = np.int32(at)
+        cell[j] = sample
+        between[j] = at - kind(sample)
+        weight[j] = (inverse * distance) * (inverse * distance)
 
 
 @njit(**_FAST)
@@ -279,13 +278,18 @@ def _smear_block(task: int, fine: np.ndarray, g: Smearing, out: np.ndarray) -> N
     kind = out.dtype.type
     blocks = (rows + STRIPE - 1) // STRIPE
     item, block = task // blocks, task % blocks * STRIPE
+    cell, between, weight = np.empty(columns, np.int32), np.empty(columns, out.dtype), np.empty(columns, out.dtype)
     x = -0.5 * (columns - 1)
     for k in range(g.cos.size):
-        cos, sin = g.cos[k], g.sin[k]
+        cos, sin, view = g.cos[k], g.sin[k], fine[item, k]
         for i in range(block, min(rows, block + STRIPE)):
             y = 0.5 * (rows - 1) - i
             depth, lateral = g.distance - sin * x + cos * y, g.offset + cos * x + sin * y
-            _smear_row(out[item], _U(i), fine[item, k], kind(depth), kind(lateral), kind(cos), kind(sin), g)
+            _shadows(kind(depth), kind(lateral), kind(cos), kind(sin), g, view.size - 1, cell, between, weight)
+            row = out[item, i]
+            for j in range(columns):
+                m = _U(cell[j])
+                row[j] += weight[j] * (view[m] + between[j] * (view[m + _ONE] - view[m]))
 
 
 # Jobs: each does a block of tasks.
