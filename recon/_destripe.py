@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
 from solvers.validation import as_inexact, positive_float, require_finite
 
-KINDS = ("offset", "gain")
+KINDS = ("offset", "gain", "both")
 STRENGTH = 0.1  # of total variation, over the noise level: the offsets are found, the image is not what is returned
 QUIETEST = 0.05  # noise over the spread of the stripes, at least: steps of an image without noise are stripes else
 LEAST = 4  # lines, and pixels of a line, without which there is no telling
@@ -22,7 +23,7 @@ def destripe(
     image: Any,
     axis: int = -2,
     *,
-    kind: Literal["offset", "gain"] = "offset",
+    kind: Literal["offset", "gain", "both"] = "offset",
     period: float | None = 64.0,
     return_stripes: bool = False,
 ) -> Any:
@@ -39,8 +40,9 @@ def destripe(
         Bands and frames on leading axes each have stripes of their own.
     axis : {-2, -1}
         Axis along which a stripe runs: -2 for vertical ones, -1 for horizontal ones.
-    kind : {"offset", "gain"}
-        What differs from line to line: ``image = x + o``, or ``image = g x``, which takes values above 0.
+    kind : {"offset", "gain", "both"}
+        What differs from line to line: ``image = x + o``; ``image = g x``, which takes values above 0; or ``image =
+        g x + o``, where after a first guess by offsets alone each line is fitted to its neighbours.
     period : float, optional
         Lines over which stripes average out. Slower variations across the image are left in it, and with them some
         tenth of the stripes. None takes all variation that looks like stripes.
@@ -51,8 +53,8 @@ def destripe(
     -------
     image : ndarray
         In the shape and unit of the one given.
-    stripes : ndarray (..., lines)
-        Only with ``return_stripes=True``: offsets in the image's unit, or gains around 1.
+    stripes : ndarray (..., lines) or (..., 2, lines)
+        Only with ``return_stripes=True``: offsets in the image's unit, gains around 1, or offsets and gains.
 
     Raises
     ------
@@ -67,28 +69,49 @@ def destripe(
     True
     """
     values, axis = _image(image, axis, kind)
-    values = np.log(values) if kind == "gain" else values
-    stripes = np.empty((*values.shape[:-2], values.shape[-1 if axis == -2 else -2]), values.dtype)
-    for index in np.ndindex(*values.shape[:-2]):
-        stripes[index] = _offsets(values[index], axis, period)
-    along = np.expand_dims(stripes, axis)
-    out = np.exp(values - along) if kind == "gain" else values - along
-    return (out, np.exp(stripes) if kind == "gain" else stripes) if return_stripes else out
+    period = None if period is None else positive_float("period", period)
+    upright = values if axis == -2 else values.swapaxes(-1, -2)
+    shape = upright.shape[:-2] + ((2,) if kind == "both" else ()) + upright.shape[-1:]
+    out, stripes = np.empty_like(upright), np.empty(shape, upright.dtype)
+    for index in np.ndindex(*upright.shape[:-2]):
+        out[index], stripes[index] = _FOUND[kind](upright[index], period)
+    out = out if axis == -2 else np.ascontiguousarray(out.swapaxes(-1, -2))
+    return (out, stripes) if return_stripes else out
 
 
-def _offsets(image: np.ndarray, axis: int, period: float | None) -> np.ndarray:
-    """Offset of each line of one image, zero on average."""
+def _without_offsets(image: np.ndarray, period: float | None) -> tuple[np.ndarray, np.ndarray]:
+    offsets = _offsets(image, period)
+    return image - offsets, offsets
+
+
+def _without_gains(image: np.ndarray, period: float | None) -> tuple[np.ndarray, np.ndarray]:
+    gains = np.exp(_offsets(np.log(image), period))
+    return image / gains, gains
+
+
+def _without_both(image: np.ndarray, period: float | None) -> tuple[np.ndarray, np.ndarray]:
+    from recon._line_gains import level_lines
+
+    slow = partial(_slow, period=period)
+    offsets, gains = level_lines(image, image - _offsets(image, period), slow)
+    return (image - offsets) / gains, np.stack([offsets, gains])
+
+
+_FOUND = {"offset": _without_offsets, "gain": _without_gains, "both": _without_both}
+
+
+def _offsets(image: np.ndarray, period: float | None) -> np.ndarray:
+    """Offset of each column of one image, zero on average."""
     from recon.noise import estimate_sigma
 
-    jumps = np.median(np.diff(image, axis=-3 - axis), axis=axis)
+    jumps = np.median(np.diff(image, axis=1), axis=0)
     spread = _MAD_TO_SIGMA * float(np.median(np.abs(jumps - np.median(jumps)))) / 2**0.5
     if spread <= 1e-6 * float(np.abs(image).max()):  # neighbours agree: nothing to take away
         return np.zeros(jumps.size + 1, image.dtype)
-    sigma = max(estimate_sigma(image, Destripe(image.shape, axis)), QUIETEST * spread)
-    operator = Destripe(image.shape, axis, spread / sigma)
+    sigma = max(estimate_sigma(image, Destripe(image.shape)), QUIETEST * spread)
+    operator = Destripe(image.shape, spread=spread / sigma)
     offsets = operator.offsets(image, _scene(operator, operator(image), STRENGTH * sigma))
-    offsets = offsets if period is None else offsets - _slow(offsets, positive_float("period", period))
-    return offsets - offsets.mean()
+    return offsets - _slow(offsets, period)
 
 
 def _scene(operator: Destripe, y: np.ndarray, strength: float) -> np.ndarray:
@@ -102,9 +125,12 @@ def _scene(operator: Destripe, y: np.ndarray, strength: float) -> np.ndarray:
     return solve(algorithm, y, max_iter=300, tol=1e-3, objective=False).image
 
 
-def _slow(offsets: np.ndarray, period: float) -> np.ndarray:
+def _slow(offsets: np.ndarray, period: float | None) -> np.ndarray:
+    """The part of the offsets that belongs to the scene."""
     from scipy.ndimage import gaussian_filter1d
 
+    if period is None:
+        return np.full_like(offsets, offsets.mean())
     return gaussian_filter1d(offsets, period / 4, mode="reflect")
 
 

@@ -7,6 +7,7 @@ import pytest
 import scipy.ndimage
 
 from recon import reconstruct
+from recon._line_gains import level_lines
 from recon._operator_checks import dense
 from recon.gaps import landsat7_gaps
 from recon.operators import Destripe, Mask, Pansharpening, SpectralMixing, stack
@@ -282,11 +283,34 @@ def test_gains_are_found_in_each_band():
     np.testing.assert_allclose(found * stripes[:, None], truth * gains, rtol=1e-5)
 
 
+def test_gains_and_offsets_are_found_together():
+    from skimage import data
+
+    truth = data.coins()[:160, :128] / 255.0
+    gains, offsets = 1 + 0.15 * RNG.standard_normal(128), 0.03 * RNG.standard_normal(128)
+    measured = truth * gains + offsets + 0.003 * RNG.standard_normal(truth.shape)
+    found, stripes = destripe(measured, kind="both", return_stripes=True)
+    assert stripes.shape == (2, 128)
+    np.testing.assert_allclose(found * stripes[1] + stripes[0], measured)
+    assert np.std(found - truth) < 0.7 * np.std(destripe(measured) - truth) < 0.6 * np.std(measured - truth)
+    turned = destripe(measured.T, axis=-1, kind="both")
+    np.testing.assert_allclose(turned, found.T)
+
+
+def test_lines_are_leveled_exactly_where_the_scene_is_the_same_for_all():
+    scene, gains = np.linspace(0, 1, 40)[:, None] * np.ones(30), 1 + 0.2 * np.cos(2.1 * np.arange(30))
+    offsets = 0.1 * np.sin(1.7 * np.arange(30))
+    offset, gain = level_lines(gains * scene + offsets, scene, lambda values: values * 0)
+    np.testing.assert_allclose(gain, gains, rtol=0.02)
+    np.testing.assert_allclose(offset, offsets, atol=0.02)
+
+
 def test_slow_variations_of_the_scene_stay():
     ramp = np.broadcast_to(np.linspace(0, 1, 96), (64, 96)) + 0.01 * RNG.standard_normal((64, 96))
     offsets = 0.05 * RNG.standard_normal(96)
     assert np.std(destripe(ramp + offsets) - ramp) < 0.5 * np.std(offsets)
-    np.testing.assert_array_equal(destripe(np.ones((8, 8))), np.ones((8, 8)))
+    for kind in ("offset", "gain", "both"):
+        np.testing.assert_allclose(destripe(np.ones((8, 8)), kind=kind), np.ones((8, 8)))
 
 
 @pytest.mark.parametrize(
