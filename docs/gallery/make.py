@@ -7,8 +7,10 @@ import time
 import warnings
 from pathlib import Path
 
+import compressive
 import optics
 import resonance
+import satellite
 import tomography
 from shown import draw, source
 
@@ -16,7 +18,7 @@ from recon.reconstruct import ReconstructionWarning
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "gallery.md"
-GROUPS = (tomography, resonance, optics)
+GROUPS = (tomography, resonance, optics, satellite, compressive)
 HEAD = f"""# Gallery
 
 Every row is made by the code below it (`make gallery` makes this page): the truth, what is measured of it, the adjoint

@@ -25,6 +25,16 @@ def shake():
     return row(colours, y, A, x)
 
 
+def varying():
+    """A lens that is sharp in the middle and defocused towards the corners."""
+    corner = np.hypot(*np.meshgrid([-1, -0.5, 0, 0.5, 1], [-1, -0.5, 0, 0.5, 1]))
+    psfs = [[psf.gaussian(0.5 + 2 * c, size=17) for c in line] for line in corner]
+    A = ops.VaryingBlur(psfs, camera.shape)
+    y = Gaussian(0.01).sample(A(camera), rng=0)
+    x = reconstruct(y, A)
+    return row(camera, y, A, x)
+
+
 def photons():
     """A microscope that counts photons: Airy pattern, 40 of them where it is brightest."""
     A = ops.Blur(psf.airy(wavelength=0.5, na=0.9, pixel=0.1, size=21), camera.shape)
@@ -39,6 +49,23 @@ def super_resolution():
     y = Gaussian(0.005).sample(A(camera), rng=0)
     x = reconstruct(y, A)
     return row(camera, y, A, x)
+
+
+def several_frames():
+    """Eight coarse frames of a scene that moved by fractions of a pixel between them."""
+    moves = np.random.default_rng(0).uniform(-2, 2, (8, 2))
+    A = ops.MultiFrame(moves, factor=4, shape=camera.shape)
+    y = Gaussian(0.01).sample(A(camera), rng=0)
+    x = reconstruct(y, A)
+    return row(camera, y, A, x, measured=lambda frames: frames[0])
+
+
+def mosaic():
+    """The raw pixels of a colour camera: one colour each."""
+    A = ops.Bayer(colours.shape[1:])
+    y = Gaussian(0.01).sample(A(colours), rng=0)
+    x = reconstruct(y, A)
+    return row(colours, y, A, x)
 
 
 def inpainting():
@@ -68,8 +95,11 @@ def speckle():
 FAMILIES = {
     "Motion blur, unknown surroundings": motion,
     "Camera shake, colours": shake,
+    "Blur that varies": varying,
     "Photon counts": photons,
     "Super-resolution": super_resolution,
+    "Several frames": several_frames,
+    "Bayer mosaic": mosaic,
     "Inpainting": inpainting,
     "Impulses": impulses,
     "Speckle": speckle,

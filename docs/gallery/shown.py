@@ -27,6 +27,7 @@ class Row:
     x: np.ndarray
     view: View  # from an image to what is drawn and compared, 2-D or with colours last
     measured: View  # the same for the measurement
+    how: str  # what made x
     window: tuple[float, float] | None  # values that are black and white; None is the range of the truth
 
     @property
@@ -37,15 +38,26 @@ class Row:
 
 
 def row(
-    truth: Any, y: Any, operator: Any, x: Any, *, view: Any = None, measured: Any = None, window: Any = None
+    truth: Any,
+    y: Any,
+    operator: Any,
+    x: Any,
+    *,
+    view: Any = None,
+    measured: Any = None,
+    window: Any = None,
+    how: str = "reconstruct(y, A)",
 ) -> Row:
     """The pictures of a family; ``view`` and ``measured`` say how an image and a measurement are drawn."""
-    return Row(truth, y, operator, x, view or plain, measured or view or plain, window)
+    return Row(truth, y, operator, x, view or plain, measured or view or plain, how, window)
 
 
 def plain(image: np.ndarray) -> np.ndarray:
-    """Magnitude of a 2-D image; colours go last; longer axes are flattened."""
+    """Magnitude of a 2-D image; three bands are colours; lists and stacks are folded to two axes."""
     image = np.abs(image) if np.iscomplexobj(image) else np.asarray(image)
+    if image.ndim == 1:
+        side = int(image.size**0.5)
+        return image[: side * side].reshape(side, side)
     if image.ndim == 3:
         return np.moveaxis(image, 0, -1) if image.shape[0] == 3 else image.reshape(-1, image.shape[-1])
     return image
@@ -55,6 +67,12 @@ def log_magnitude(k: np.ndarray) -> np.ndarray:
     """k-space over five decades."""
     magnitude = np.abs(k if k.ndim == 2 else k[0])
     return np.log10(np.maximum(magnitude / magnitude.max(), 1e-5))
+
+
+def coverage(trajectory: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Where a trajectory passes through k-space."""
+    edges = [np.arange(n + 1) - n / 2 for n in shape]
+    return np.histogram2d(*trajectory.reshape(-1, 2).T, bins=edges)[0].clip(0, 1)
 
 
 def source(family: Callable[[], Row]) -> str:
@@ -72,12 +90,12 @@ def draw(result: Row) -> bytes:
 
     truth, x = result.view(result.truth), result.view(result.x)
     back = result.operator.adjoint(result.y)
-    window = result.window or (float(truth.min()), float(truth.max()))
+    window = result.window or _stretched(truth)[1]
     panels = [
         ("truth", truth, window),
         ("measurement y", *_stretched(result.measured(result.y))),
         ("adjoint $A^H y$", *_stretched(result.view(back))),
-        (f"reconstruct(y, A): {result.psnr:.1f} dB", x, window),
+        (f"{result.how}: {result.psnr:.1f} dB", x, window),
     ]
     aspect = truth.shape[0] / truth.shape[1]
     figure = Figure(figsize=(4 * PANEL, PANEL * aspect + 0.3), layout="constrained", dpi=DPI)
@@ -91,7 +109,7 @@ def draw(result: Row) -> bytes:
 
 
 def _stretched(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
-    low, high = np.percentile(image, (0.5, 99.5))
+    low, high = np.percentile(image, (0.3, 99.7))
     return image, (float(low), float(high) if high > low else float(low) + 1)
 
 
