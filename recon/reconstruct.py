@@ -21,7 +21,9 @@ from solvers.validation import known_keywords
 
 SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
 SEARCH_TOL = 5.0  # solves of the search may be this much looser than the last one
-SEARCH_TOL_SAMPLED = 2.0  # the same where unmeasured samples take many steps to fill
+REACH = 0.8  # width of the averages that fill in what was not measured, over the typical distance of the samples
+FAR_AWAY = 1e-3  # weight of the samples around, below which only the nearest one counts
+DAMPING = 1e-2  # of the first guess, over the largest squared transfer
 UNSEEN = 0.1  # distance from the limit that does not matter, over the noise carried back to the image
 LOOSEST = 5.0  # however noisy, the tolerance is at most this many times the usual one
 CONTRADICTED = 1.5  # residual over noise above which the answer does not explain the data
@@ -178,12 +180,42 @@ def reconstruct(
 
 
 def first_guess(operator: Any, y: Array) -> Array:
-    """A few conjugate gradient steps of the least squares problem: blurred where the data say little, on scale."""
+    """An image on the scale of the answer to start from.
+
+    Where ``A = C B`` with a ``C`` that picks samples: what was not picked is interpolated, and ``B`` is inverted with a
+    moderate damping. Elsewhere a few conjugate gradient steps of the least squares problem.
+    """
+    pair = operator.factors()
+    if pair is not None and pair[0].selects:
+        outer, inner = pair
+        damping = max(DAMPING * inner.norm() ** 2, 1e-30)
+        return inner.solve_shifted(inner.adjoint(_filled(outer, y)), damping)
     from solvers.krylov import CGLS
     from solvers.loop import unroll
 
     back = operator.adjoint(y)
     return unroll(CGLS(operator, y), arrays.zeros(tuple(back.shape), back), 5)
+
+
+def _filled(selection: Any, y: Array) -> Array:
+    """``selection^H y``; what it does not see is a local average of what it sees, or far from that the nearest sample.
+
+    A start only: gradients do not pass.
+    """
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
+    back = selection.adjoint(y)
+    seen = arrays.to_numpy(selection.diagonal_gram()) > 0
+    if seen.all() or not seen.any():
+        return back
+    values = arrays.to_numpy(back)
+    width = REACH * float(seen.mean()) ** (-1 / seen.ndim)
+    batch = (0.0,) * (values.ndim - seen.ndim)
+    near = gaussian_filter(seen.astype(values.real.dtype), width, mode="nearest")
+    average = gaussian_filter(values, (*batch, *(width,) * seen.ndim), mode="nearest") / np.maximum(near, FAR_AWAY)
+    nearest = distance_transform_edt(~seen, return_distances=False, return_indices=True)
+    filled = np.where(near > FAR_AWAY, average, values[(..., *nearest)])
+    return arrays.to_device_of(np.where(seen, values, filled).astype(values.dtype, copy=False), back)
 
 
 def _with_tolerance(request: Request, start: Array) -> Plan:
@@ -223,11 +255,9 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
     plan = request.plan
     if plan.criterion is None:
         return plan, None
-    sampled = request.operator.sampling is not None
-    looser = SEARCH_TOL_SAMPLED if sampled else SEARCH_TOL
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
-        min(plan.max_iter, SEARCH_MAX_ITER), max(looser * DEFAULT_TOL, plan.tol), 2 if sampled else 1,
+        min(plan.max_iter, SEARCH_MAX_ITER), max(SEARCH_TOL * DEFAULT_TOL, plan.tol),
     )  # fmt: skip
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
     reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"

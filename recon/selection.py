@@ -37,6 +37,8 @@ MAX_TRIALS = 14
 ENOUGH = 1e-7  # risk over the power of the measurement (70 dB below it) that need not become smaller
 LEVEL = 1e-4  # relative change of the risk that is no change
 INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
+KEPT = 3  # states kept to start from: the bracket of the search
+LARGE = 2**22  # pixels from which memory matters more, and only the last state is kept
 PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
 
 
@@ -71,7 +73,7 @@ class Problem:
     x0: Array
     max_iter: int
     tol: float
-    patience: int = 2  # looks that must find a solve converged
+    patience: int = 1  # looks that must find a solve converged
 
 
 def choose_strength(problem: Problem, start: float, criterion: str, rng: np.random.Generator) -> Choice:
@@ -154,21 +156,21 @@ def _vertex(points: list[float], values: dict[float, float]) -> float:
 
 
 class _Warm:
-    """Solves one strength after another, each from the last one's state."""
+    """Solves one strength after another, each from the state of the nearest one."""
 
     item: int | None = None  # which of a batch is the measurement itself
 
     def __init__(self, problem: Problem, operator: Any, y: Array, x0: Array):
         self.problem, self.operator, self.y, self.x0 = problem, operator, y, x0
         self.family: Any = None  # the last algorithm; the next one shares what it worked out
-        self.last: Any = None  # state of the last solve, and its strength
+        self.kept: list[tuple[Any, float]] = []  # states of the last solves, and their strengths
         self.divergence: float | None = None
 
     def solve(self, strength: float) -> Array:
         if self.family is None:
             self.family = self.problem.build(self.operator, self.y, strength)
         algorithm = self.family = self.family.at(strength)
-        state = algorithm.init(self.x0) if self.last is None else algorithm.restart(*self.last)
+        state = algorithm.restart(*self._nearest(strength)) if self.kept else algorithm.init(self.x0)
         found = solve(
             algorithm,
             state=state,
@@ -177,13 +179,16 @@ class _Warm:
             objective=False,
             patience=self.problem.patience,
         )
-        self.last = (found.state, strength)
+        few = arrays.size(self.x0) > LARGE
+        self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength)]
         return found.image
 
     def warm(self, algorithm: Any) -> Any:
         """A start of ``algorithm``, for the measurement alone, from the last solve."""
-        state, strength = self.last
-        return algorithm.restart(state, strength, self.item)
+        return algorithm.restart(*self._nearest(algorithm.strength), self.item)
+
+    def _nearest(self, strength: float) -> tuple[Any, float]:
+        return min(self.kept, key=lambda kept: abs(math.log(kept[1] / strength)))
 
 
 @dataclass(frozen=True)
