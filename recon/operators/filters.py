@@ -53,12 +53,17 @@ class Diagonal(LinearOperator):
         self.nonnegative = self.kind == "any" and bool(self.values.min() >= 0)
         self.sampling = None if self.values.all() else self.values != 0
         self._factor, self._conjugate = Constant(self.values), Constant(self.values.conj())
+        self._square = Constant(self.diagonal_gram())
 
     def _apply(self, x: Array) -> Array:
         return x * self._factor.like(x)
 
     def _adjoint(self, y: Array) -> Array:
         return y * self._conjugate.like(y)
+
+    def gram(self, x: Array) -> Array:
+        x = self._admit(x, "x", self.in_shape)
+        return x * self._square.like(x)
 
     def diagonal_gram(self) -> np.ndarray:
         return self.values.real**2 + self.values.imag**2
