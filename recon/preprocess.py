@@ -1,4 +1,4 @@
-"""Before a reconstruction: flat and dark fields, the logarithm, the rotation axis, stripes."""
+"""Before a reconstruction: flat and dark fields, the logarithm, the rotation axis, rings, stripes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recon._destripe import destripe as destripe
+from recon._rings import suppress_rings as suppress_rings
 from recon._rotation_axis import mirror_center, moment_center, opposite_views, sharpest_center
 from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, ShapeError
