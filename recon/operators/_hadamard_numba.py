@@ -19,6 +19,9 @@ ROW = 1024
 STRIP = 128
 """Columns that one job of the second stage owns."""
 
+WORTH = 8
+"""How many times quicker than usual a kernel passes over an entry: a quarter of a million take 0.5 ms on one thread."""
+
 _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
 
@@ -28,14 +31,14 @@ def fwht(x: np.ndarray, scale: float) -> np.ndarray:
     columns = min(n, ROW)
     out = np.empty((batch, n // columns, columns), x.dtype)
     given = np.ascontiguousarray(x).reshape(out.shape)
-    whole = n // columns == 1
-    block = max(1, 8192 // columns)
-    lines = batch * (n // columns)
-    run_jobs(_rows_job, 4 * x.size, -(-lines // block), block, given.reshape(-1, columns), out.reshape(-1, columns),
-             x.dtype.type(scale if whole else 1))  # fmt: skip
+    whole, size = n == columns, x.size // WORTH
+    block, lines = max(1, 8192 // columns), x.size // columns
+    first = x.dtype.type(scale if whole else 1)
+    rows = given.reshape(lines, columns), out.reshape(lines, columns)
+    run_jobs(_rows_job, size, -(-lines // block), block, *rows, first)
     if not whole:
         strips = columns // min(STRIP, columns)
-        run_jobs(_columns_job, 4 * x.size, batch * strips, strips, out, x.dtype.type(scale))
+        run_jobs(_columns_job, size, batch * strips, strips, out, x.dtype.type(scale))
     return out.reshape(batch, n)
 
 
