@@ -126,9 +126,9 @@ class Blur(LinearOperator):
         return self._body(y).adjoint(y)
 
     def gram(self, x: Array) -> Array:
-        if self._diagonalised is None or self._body(x) is self._sum:
+        if self._body(x) is self._sum:
             return super().gram(x)
-        return self._diagonalised.gram(self._admit(x, "x", self.in_shape))
+        return self._transform.gram(self._admit(x, "x", self.in_shape))
 
     def transfer(self) -> np.ndarray | None:
         return psf_spectrum(self.psf, self.in_shape) if self.boundary == "periodic" else None

@@ -12,6 +12,15 @@ from recon.operators._borders import extend, fold
 from recon.operators._constants import Constant
 from recon.operators._fourier import as_complex, half
 from recon.operators._interpolation_weights import grid_weights, scattered_weights
+from recon.operators._spectra import (
+    accumulate,
+    add_weighted_image,
+    blank_outside,
+    inverse_real,
+    times,
+    times_conj,
+    weighted_spectrum,
+)
 from recon.operators.base import LinearOperator
 from recon.operators.blur import one_of, point_spread_function
 from recon.operators.pointwise import embed, window
@@ -113,31 +122,46 @@ class VaryingBlur(LinearOperator):
         self._frame = tuple(slice(i, i + n) for i, n in zip(start, shape, strict=True))
         self._seen = tuple(slice(0, n + k - 1) for n, k in zip(shape, support, strict=True))
         self._responses = [Constant(half(psf_spectrum(psf, self._grid))) for psf in self.components]
-        self._factors = [Constant(weights) for weights in self.weights]
+        # The mirror image of a weighted image is the mirrored image, weighted with the mirrored weights.
+        self._factors = [Constant(self._extend(weights)) for weights in self.weights]
 
     def _apply(self, x: Array) -> Array:
         if arrays.is_complex(x):
             return as_complex(self._apply(x.real), self._apply(x.imag))
-        axes = self._axes
-        total = 0.0
-        for factor, response in zip(self._factors, self._responses, strict=True):
-            total = total + arrays.rfftn(self._extend(x * factor.like(x)), axes) * response.like(x)
-        return window(arrays.irfftn(total, self._grid, axes), self._frame)
+        return window(self._blurred(x), self._frame)
 
     def _adjoint(self, y: Array) -> Array:
         if arrays.is_complex(y):
             return as_complex(self._adjoint(y.real), self._adjoint(y.imag))
-        axes = self._axes
-        spectrum = arrays.rfftn(embed(y, self._grid, self._frame), axes)
-        total = 0.0
-        for factor, response in zip(self._factors, self._responses, strict=True):
-            part = arrays.irfftn(spectrum * response.like(y).conj(), self._grid, axes)
-            total = total + self._fold(part) * factor.like(y)
-        return total
+        return self._fold(self._gathered(arrays.rfftn(embed(y, self._grid, self._frame), self._axes)))
+
+    def gram(self, x: Array) -> Array:
+        x = self._admit(x, "x", self.in_shape)
+        if arrays.is_complex(x):
+            return as_complex(self.gram(x.real), self.gram(x.imag))
+        # No names for what lies between: each array is freed as soon as the next one is there.
+        return self._fold(self._gathered(arrays.rfftn(blank_outside(self._blurred(x), self._frame), self._axes)))
 
     @property
     def _axes(self) -> tuple[int, ...]:
         return tuple(range(-len(self.in_shape), 0))
+
+    def _blurred(self, x: Array) -> Array:
+        """The image and what lies beyond its frame, blurred."""
+        return inverse_real(self._spectrum_of(x), self._grid)
+
+    def _spectrum_of(self, x: Array) -> Array:
+        image, total = self._extend(x), arrays.zeros((), x)
+        for factor, response in zip(self._factors, self._responses, strict=True):
+            total = accumulate(total, times(weighted_spectrum(image, factor.like(x)), response.like(x)))
+        return total
+
+    def _gathered(self, spectrum: Array) -> Array:
+        """Adjoint of :meth:`_blurred` but for the extension, given the half spectrum of its argument."""
+        total = None
+        for factor, response in zip(self._factors, self._responses, strict=True):
+            total = add_weighted_image(total, times_conj(spectrum, response.like(spectrum)), factor.like(spectrum))
+        return total
 
     def _extend(self, x: Array) -> Array:
         if self.boundary != "reflecting":
