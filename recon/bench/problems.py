@@ -63,17 +63,17 @@ def simulated(name: str, truth: np.ndarray, operator: Any, sigma: float, prior: 
     return Problem(name, noisy(operator(truth), operator, sigma), operator, prior, sigma, truth)
 
 
-def deblur() -> Problem:
-    truth = photograph("camera")
-    return simulated("deblur", truth, ops.Blur(psf.gaussian(2.0), truth.shape), 0.01)
+def deblur(image: str = "camera", sigma: float = 0.01, size: int = 512) -> Problem:
+    truth = photograph(image, size)
+    return simulated("deblur", truth, ops.Blur(psf.gaussian(2.0), truth.shape), sigma)
 
 
-def deblur_frame() -> Problem:
+def deblur_frame(image: str = "camera", sigma: float = 0.01, size: int = 256) -> Problem:
     """Nothing is known beyond the frame; the image is larger than the measurement."""
-    whole = photograph("camera", 256)
+    whole = photograph(image, size)
     operator = ops.Blur(psf.gaussian(1.5), tuple(n - 12 for n in whole.shape), boundary="unknown")
     truth = np.pad(whole, [(0, n - m) for n, m in zip(operator.in_shape, whole.shape, strict=True)], mode="edge")
-    return simulated("deblur-frame", truth, operator, 0.01)
+    return simulated("deblur-frame", truth, operator, sigma)
 
 
 def deblur_wavelet() -> Problem:
@@ -81,34 +81,35 @@ def deblur_wavelet() -> Problem:
     return simulated("deblur-wavelet", truth, ops.Blur(psf.gaussian(1.5), truth.shape), 0.01, "wavelet")
 
 
-def deblur_counts() -> Problem:
-    truth = photograph("camera", 256)
-    operator = ops.Blur(psf.gaussian(1.5), truth.shape)
-    counts = np.random.default_rng(0).poisson(200 * operator(truth).clip(0)).astype(np.float32)
-    return Problem("deblur-counts", counts, 200.0 * operator, "tv", "poisson", truth)
+def deblur_counts(image: str = "camera", photons: float = 200.0, size: int = 256) -> Problem:
+    """Photon counts of a blurred photograph, ``photons`` where it is white."""
+    truth = photograph(image, size)
+    operator = photons * ops.Blur(psf.gaussian(1.5), truth.shape)
+    counts = np.random.default_rng(0).poisson(operator(truth).clip(0)).astype(np.float32)
+    return Problem("deblur-counts", counts, operator, "tv", "poisson", truth)
 
 
-def denoise() -> Problem:
-    truth = photograph("camera")
-    return simulated("denoise", truth, ops.Identity(truth.shape), 0.1)
+def denoise(image: str = "camera", sigma: float = 0.1, size: int = 512) -> Problem:
+    truth = photograph(image, size)
+    return simulated("denoise", truth, ops.Identity(truth.shape), sigma)
 
 
-def inpaint() -> Problem:
-    truth = photograph("camera", 256)
-    return simulated("inpaint", truth, ops.Mask(np.random.default_rng(1).random(truth.shape) < 0.5), 0.01)
+def inpaint(image: str = "camera", sigma: float = 0.01, size: int = 256) -> Problem:
+    truth = photograph(image, size)
+    return simulated("inpaint", truth, ops.Mask(np.random.default_rng(1).random(truth.shape) < 0.5), sigma)
 
 
-def superresolve() -> Problem:
-    truth = photograph("camera", 256)
-    return simulated("superresolve", truth, ops.Downsample(2, truth.shape, psf.gaussian(1.0)), 0.01)
+def superresolve(image: str = "camera", sigma: float = 0.01, size: int = 256) -> Problem:
+    truth = photograph(image, size)
+    return simulated("superresolve", truth, ops.Downsample(2, truth.shape, psf.gaussian(1.0)), sigma)
 
 
 def _views(count: int, size: int) -> Any:
     return ops.ParallelBeam((size, size), count, spacing=1 / size)
 
 
-def ct_sparse() -> Problem:
-    return simulated("ct-sparse", photograph("camera", 256), _views(60, 256), 0.005)
+def ct_sparse(image: str = "camera", sigma: float = 0.005, size: int = 256) -> Problem:
+    return simulated("ct-sparse", photograph(image, size), _views(60, size), sigma)
 
 
 def ct_dense() -> Problem:
@@ -142,9 +143,9 @@ def mri_coils() -> Problem:
     return simulated("mri-coils", truth, operator, 0.01, "wavelet")
 
 
-def mri_tv() -> Problem:
-    truth = photograph("camera", 256).astype(np.complex64)
-    return simulated("mri-tv", truth, ops.CartesianMRI(lines(truth.shape, 3)), 0.01)
+def mri_tv(image: str = "camera", sigma: float = 0.01, size: int = 256) -> Problem:
+    truth = photograph(image, size).astype(np.complex64)
+    return simulated("mri-tv", truth, ops.CartesianMRI(lines(truth.shape, 3)), sigma)
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {
