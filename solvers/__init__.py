@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from solvers.krylov import CG as CG
     from solvers.krylov import CGLS as CGLS
     from solvers.krylov import RegularisedCG as RegularisedCG
+    from solvers.linearised_admm import LinearisedADMM as LinearisedADMM
     from solvers.loop import Solution as Solution
     from solvers.loop import Status as Status
     from solvers.loop import solve as solve
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from solvers.optimised_gradient import OGM as OGM
     from solvers.optimised_gradient import POGM as POGM
     from solvers.primal_dual import PDHG as PDHG
+    from solvers.splitting import DouglasRachford as DouglasRachford
+    from solvers.splitting import HalfQuadratic as HalfQuadratic
+    from solvers.three_operator import PD3O as PD3O
+    from solvers.three_operator import CondatVu as CondatVu
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -29,10 +34,15 @@ __getattr__, __dir__, __all__ = attach(
         "ADMM": "solvers.admm",
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
+        "CondatVu": "solvers.three_operator",
+        "DouglasRachford": "solvers.splitting",
         "FISTA": "solvers.gradient",
         "GradientDescent": "solvers.descent",
+        "HalfQuadratic": "solvers.splitting",
         "LeastSquares": "solvers.data_terms",
+        "LinearisedADMM": "solvers.linearised_admm",
         "OGM": "solvers.optimised_gradient",
+        "PD3O": "solvers.three_operator",
         "PDHG": "solvers.primal_dual",
         "POGM": "solvers.optimised_gradient",
         "PoissonLikelihood": "solvers.data_terms",

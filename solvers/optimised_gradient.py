@@ -19,7 +19,7 @@ from functools import cached_property
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
-from solvers.regularised import Regularised, SmoothRegularised
+from solvers.regularised import Regularised, SmoothRegularised, require_curvature
 from solvers.step_sizes import data_curvature, term_curvature
 
 
@@ -163,13 +163,3 @@ class POGM(Regularised):
 def next_momentum(t: float) -> float:
     """``t' = (1 + sqrt(1 + 4 t^2)) / 2``."""
     return 0.5 * (1 + math.sqrt(1 + 4 * t * t))
-
-
-def require_curvature(algorithm: Regularised) -> None:
-    """Refuse a data term without a bound of its curvature."""
-    if algorithm.data.curvature() is None:
-        name, data = type(algorithm).__name__, type(algorithm.data).__name__
-        raise ArgumentError(
-            f"the data term is {data}, whose curvature has no bound; {name} takes its step from "
-            "one. Use FISTA or GradientDescent, which find the step as they go, or ADMM or PDHG, which need none."
-        )

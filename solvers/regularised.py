@@ -53,7 +53,9 @@ class Regularised:
         value: Any = 0.0
         for term in self.prior.terms():
             if not is_constraint(term.function):
-                value = value + self.strength * term.function.value(term.apply(x))
+                # A function whose value takes iterations may have a quicker estimate of it, which will do here.
+                measure = getattr(term.function, "estimate", term.function.value)
+                value = value + self.strength * measure(term.apply(x))
         return value
 
 
@@ -118,3 +120,13 @@ def is_bound(term: Term) -> bool:
 def is_smooth(function: Any) -> bool:
     """Whether a function has a gradient; that of a multiple is what it multiplies."""
     return callable(getattr(type(getattr(function, "prior", function)), "gradient", None))
+
+
+def require_curvature(algorithm: Regularised) -> None:
+    """Refuse a data term without a bound of its curvature."""
+    if algorithm.data.curvature() is None:
+        name, data = type(algorithm).__name__, type(algorithm.data).__name__
+        raise ArgumentError(
+            f"the data term is {data}, whose curvature has no bound; {name} takes its step from one. "
+            "Use FISTA or GradientDescent, which find the step as they go, or ADMM or PDHG, which need none."
+        )

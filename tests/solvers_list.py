@@ -4,22 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from solvers import ADMM, FISTA, OGM, PDHG, POGM, GradientDescent, LeastSquares, ProximalGradient, RegularisedCG
+import solvers
+from solvers import LeastSquares
 
 
-def regularised(solver: Any, **options: Any) -> Any:
+def regularised(name: str, **options: Any) -> Any:
     """``(operator, y, function, strength)`` -> algorithm, for a solver of ``data + strength * prior``."""
+    solver = getattr(solvers, name)
     return lambda operator, y, function, strength: solver(LeastSquares(operator, y), function, strength, **options)
 
 
+def half_quadratic(operator: Any, y: Any, function: Any, strength: float) -> Any:
+    """At a fixed penalty, and with the strength at which the split problem has the minimiser asked for."""
+    beta = 4.0
+    return solvers.HalfQuadratic(LeastSquares(operator, y), function, strength * beta / (beta - strength), beta=beta)
+
+
 SOLVERS: dict[str, tuple[Any, int]] = {
-    "admm": (regularised(ADMM), 60),
-    "cg": (regularised(RegularisedCG), 13),
-    "fista": (regularised(FISTA), 60),
-    "fista, monotone": (regularised(FISTA, monotone=True), 60),
-    "gradient descent": (regularised(GradientDescent), 50),
-    "ogm": (regularised(OGM), 70),
-    "pdhg": (regularised(PDHG), 2000),
-    "pogm": (regularised(POGM), 60),
-    "proximal gradient": (regularised(ProximalGradient), 90),
+    "admm": (regularised("ADMM"), 60),
+    "cg": (regularised("RegularisedCG"), 13),
+    "condat-vu": (regularised("CondatVu"), 90),
+    "douglas-rachford": (regularised("DouglasRachford"), 90),
+    "fista": (regularised("FISTA"), 60),
+    "fista, monotone": (regularised("FISTA", monotone=True), 60),
+    "gradient descent": (regularised("GradientDescent"), 50),
+    "half-quadratic": (half_quadratic, 90),
+    "linearised admm": (regularised("LinearisedADMM"), 90),
+    "ogm": (regularised("OGM"), 70),
+    "pd3o": (regularised("PD3O"), 90),
+    "pdhg": (regularised("PDHG"), 70),
+    "pogm": (regularised("POGM"), 60),
+    "proximal gradient": (regularised("ProximalGradient"), 90),
 }

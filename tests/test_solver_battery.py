@@ -11,7 +11,14 @@ from solvers_list import SOLVERS
 
 from recon import check_solver
 
-MODULES = ["solvers.descent", "solvers.optimised_gradient", "solvers.step_sizes"]
+MODULES = [
+    "solvers.descent",
+    "solvers.linearised_admm",
+    "solvers.optimised_gradient",
+    "solvers.splitting",
+    "solvers.step_sizes",
+    "solvers.three_operator",
+]
 
 
 @pytest.mark.parametrize("name", SOLVERS)
