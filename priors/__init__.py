@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from priors.differences import Gradient as Gradient
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
+    from priors.total_generalised_variation import TGV as TGV
     from priors.total_variation import TotalVariation as TotalVariation
     from priors.wavelet import Wavelet as Wavelet
 
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = attach(
         "Gradient": "priors.differences",
         "NonNegative": "priors.constraints",
         "Prior": "priors.base",
+        "TGV": "priors.total_generalised_variation",
         "Tikhonov": "priors.quadratic",
         "TotalVariation": "priors.total_variation",
         "Wavelet": "priors.wavelet",

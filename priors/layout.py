@@ -21,10 +21,14 @@ TILE_BYTES = 1 << 17  # scratch memory of a tile: well inside the second-level c
 
 @dataclass(frozen=True)
 class Layout:
-    """Axes of an image: ``ndim`` trailing spatial ones, and perhaps a channel axis before them."""
+    """Axes of an image: ``ndim`` trailing spatial ones, and perhaps a channel axis before them.
+
+    ``differences`` is how many a pixel has; None is one a direction.
+    """
 
     ndim: int
     channel_axis: int | None = None
+    differences: int | None = None
 
     def pack(self, x: np.ndarray, *, directions: bool = False) -> np.ndarray:
         """Return ``x``, an image or with ``directions`` its differences, as the kernels take it; writable."""
@@ -56,7 +60,7 @@ class Layout:
 
     def _inner(self, shape: tuple[int, ...], directions: bool) -> tuple[int, ...]:
         spatial = (1,) * (3 - self.ndim) + tuple(shape[len(shape) - self.ndim :])
-        return (self.ndim, *spatial) if directions else spatial
+        return (self.differences or self.ndim, *spatial) if directions else spatial
 
 
 def tile_rows(packed: np.ndarray, arrays: int) -> int:

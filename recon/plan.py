@@ -20,7 +20,7 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
 from solvers.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 
-PRIORS = ("auto", "tv", "wavelet", "tikhonov", "none")
+PRIORS = ("auto", "tv", "tgv", "wavelet", "tikhonov", "none")
 NOISES = ("auto", "gaussian", "poisson", "impulse", "speckle")
 SOLVERS = ("auto", "admm", "fista", "pdhg", "cg")
 DEFAULT_TOL = 1e-3
@@ -303,9 +303,13 @@ def _named_prior(name: str, operator: Any, channels: bool, decisions: dict[str, 
         decisions["prior"] = Decision(f"wavelet sparsity, {ndim}-D", "given")
         return priors.Wavelet(ndim=ndim), True
     coupled = ", channels coupled" if channels or bands else ""
+    channel_axis = -ndim - 1 if channels or bands else None
+    if name == "tgv":
+        decisions["prior"] = Decision(f"total generalised variation, {ndim}-D{coupled}", "given")
+        return priors.TGV(ndim=ndim, channel_axis=channel_axis), True
     reason = "given" if name == "tv" else "edges are kept, nothing is assumed of the content"
     decisions["prior"] = Decision(f"total variation, {ndim}-D{coupled}", reason)
-    return priors.TotalVariation(ndim=ndim, channel_axis=-ndim - 1 if channels or bands else None), True
+    return priors.TotalVariation(ndim=ndim, channel_axis=channel_axis), True
 
 
 def _bounds(bounds: Any, operator: Any) -> tuple[float, float]:

@@ -43,12 +43,16 @@ class Split:
     def _fused(self) -> Any:
         return getattr(self.term.function, "split_step", None)
 
+    def _shrunk(self, q: Array, step: float) -> Array:
+        """z from q: the proximal map, unless the fused update minimises over more than the image."""
+        return getattr(self.term.function, "split_prox", self.prox)(q, step)
+
     def start(self, x0: Array, step: float) -> tuple[Any, Array]:
         """Variables at the start ``x0``, and ``K^H (z - u)``."""
         Kx = self.term.apply(x0)
         if self._fused is None:
             return Pair(Kx, arrays.zeros(Kx.shape, Kx)), self.term.adjoint(Kx)
-        return Kx, self.term.adjoint(2.0 * self.prox(Kx, step) - Kx)
+        return Kx, self.term.adjoint(2.0 * self._shrunk(Kx, step) - Kx)
 
     def move(self, x: Array, variables: Any, step: float, relaxation: float, *, measure: bool) -> Moved:
         """The updates of z and u for a new image."""
@@ -69,7 +73,7 @@ class Split:
         if self._fused is None:
             z, u = variables[0], variables[1] * (1.0 / factor)
             return Pair(z, u), self.term.adjoint(z - u)
-        z = self.prox(variables, step)
+        z = self._shrunk(variables, step)
         u = (variables - z) * (1.0 / factor)
         return z + u, self.term.adjoint(z - u)
 

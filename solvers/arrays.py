@@ -118,7 +118,7 @@ def asarray(values: Any, like: Array, *, dtype: Any = None) -> Array:
     """Bring a numpy constant to the namespace and device of ``like`` (and its real precision unless ``dtype``)."""
     if is_torch(like):
         torch = sys.modules["torch"]
-        out = torch.as_tensor(np.asarray(values), device=like.device)
+        out = torch.as_tensor(values if is_torch(values) else np.asarray(values), device=like.device)
         target = dtype or (complex_dtype(like) if out.is_complex() else real_dtype(like))
         return out.to(target)
     out = np.asarray(values)
