@@ -12,10 +12,12 @@ import numpy as np
 from recon.operators._antialias import antialiasing_psf
 from recon.operators._blur_bodies import psf_spectrum
 from recon.operators._constants import Constant
+from recon.operators._fourier import as_complex, half
+from recon.operators._spectra import accumulate, inverse_real, times, times_conj
 from recon.operators.base import LinearOperator
 from recon.operators.blur import point_spread_function
 from recon.operators.downsample import whole_blocks
-from recon.operators.pointwise import Identity
+from recon.operators.pointwise import Identity, embed
 from recon.operators.shift import axis_response, shift_vectors
 from solvers import arrays
 from solvers.arrays import Array
@@ -78,51 +80,60 @@ class MultiFrame(LinearOperator):
         self.psf = point_spread_function(psf, shape)
         self._coarse = tuple(n // f for n, f in zip(shape, self.factor, strict=True))
         super().__init__(shape, (len(values), *self._coarse))
-        self._response = Constant(psf_spectrum(self.psf, shape))
-        # Shifts and decimations act on each axis alone: a factor for each frequency of each axis.
-        self._phases = [
-            [Constant(_phase(n, f, s)) for n, f, s in zip(shape, self.factor, shift, strict=True)]
-            for shift in self.shifts
-        ]
+        self._spectrum_of_psf = psf_spectrum(self.psf, shape)
+        self._response = Constant(half(self._spectrum_of_psf))
+        # Shifts act on each axis alone, and so do decimations: a factor for each frequency of each axis. Those of the
+        # last axis, of which real images have half the frequencies, are decimated after the transform.
+        self._folds = [[Constant(p) for p in phases[:-1]] for phases in self._phases()]
+        self._along = [Constant(half(axis_response(shape[-1], shift[-1]))) for shift in self.shifts]
+        self._kept = slice((self.factor[-1] - 1) // 2, None, self.factor[-1])
+
+    def _phases(self) -> list[list[np.ndarray]]:
+        """Shift and choice of the pixel of each block, for each frame and axis, as factors of the frequencies."""
+        sizes = list(zip(self.in_shape, self.factor, strict=True))
+        return [[_phase(n, f, s) for (n, f), s in zip(sizes, shift, strict=True)] for shift in self.shifts]
 
     def _apply(self, x: Array) -> Array:
-        axes = self._axes
-        spectrum = arrays.fftn(_as_complex(x), axes) * self._response.like(x)
-        frames = [arrays.fftn(self._fold(spectrum, phases), axes, inverse=True) for phases in self._phases]
-        out = arrays.namespace(x).stack(frames, -len(axes) - 1)
-        return out if arrays.is_complex(x) else _real(out)
+        if arrays.is_complex(x):
+            return as_complex(self._apply(x.real), self._apply(x.imag))
+        spectrum = times(arrays.rfftn(x, self._axes), self._response.like(x))
+        frames = [self._frame(spectrum, *phases) for phases in zip(self._folds, self._along, strict=True)]
+        return arrays.namespace(x).stack(frames, -len(self._coarse) - 1)
 
     def _adjoint(self, y: Array) -> Array:
-        axes = self._axes
-        spectra = arrays.fftn(_as_complex(y), axes)
-        parts = (
-            self._unfold(spectra[(..., k, *(slice(None),) * len(axes))], phases)
-            for k, phases in enumerate(self._phases)
-        )
-        # The transform back is the adjoint of the one forth but for the number of pixels of either grid.
-        spectrum = reduce(lambda total, part: total + part, parts) * self._response.like(y).conj()
-        out = arrays.fftn(spectrum * math.prod(self.factor), axes, inverse=True)
-        return out if arrays.is_complex(y) else _real(out)
+        if arrays.is_complex(y):
+            return as_complex(self._adjoint(y.real), self._adjoint(y.imag))
+        return inverse_real(self._spread(y), self.in_shape)
+
+    def _spread(self, y: Array) -> Array:
+        """Half spectrum of the adjoint."""
+        frames = [y[(..., k, *(slice(None),) * len(self._coarse))] for k in range(len(self.shifts))]
+        total = arrays.zeros((), y)
+        for frame, folds, along in zip(frames, self._folds, self._along, strict=True):
+            total = accumulate(total, self._frame_spectrum(frame, folds, along))
+        return times_conj(total, self._response.like(y))
 
     @property
     def _axes(self) -> tuple[int, ...]:
         return tuple(range(-len(self.in_shape), 0))
 
-    def _fold(self, spectrum: Array, phases: list[Constant]) -> Array:
-        """Each coarse frequency as the sum over the fine ones that it stands for."""
-        for axis, f, phase in zip(self._axes, self.factor, phases, strict=True):
-            blocks = _along(phase.like(spectrum), axis) * spectrum
-            shape = blocks.shape
-            at = blocks.ndim + axis
-            spectrum = blocks.reshape((*shape[:at], f, shape[at] // f, *shape[at + 1 :])).sum(at)
-        return spectrum
+    def _frame(self, spectrum: Array, folds: list[Constant], along: Constant) -> Array:
+        """A frame, from the half spectrum of the blurred image."""
+        for axis, f, fold in zip(self._axes, self.factor, folds, strict=False):
+            spectrum = _fold(spectrum, fold.like(spectrum), f, axis)
+        # A new array, which the transform may overwrite.
+        rows = inverse_real(spectrum * along.like(spectrum), (*self._coarse[:-1], self.in_shape[-1]))
+        return rows[..., self._kept]
 
-    def _unfold(self, spectrum: Array, phases: list[Constant]) -> Array:
-        """Adjoint of :meth:`_fold`."""
-        xp = arrays.namespace(spectrum)
-        for axis, f, phase in zip(self._axes, self.factor, phases, strict=True):
-            copies = xp.concatenate([spectrum] * f, spectrum.ndim + axis)
-            spectrum = _along(phase.like(spectrum).conj(), axis) * copies
+    def _frame_spectrum(self, frame: Array, folds: list[Constant], along: Constant) -> Array:
+        """Adjoint of :meth:`_frame`, but for the number of pixels by which forth and back differ."""
+        shape = (*self._coarse[:-1], self.in_shape[-1])
+        everything = (slice(None),) * (len(shape) - 1)
+        spectrum = arrays.rfftn(embed(frame, shape, (*everything, self._kept)), self._axes)
+        spectrum = times_conj(spectrum, along.like(spectrum))
+        for axis, f, fold in zip(self._axes, self.factor, folds, strict=False):
+            copies = arrays.namespace(frame).concatenate([spectrum] * f, spectrum.ndim + axis)
+            spectrum = times(copies, f * _broadcast(fold.like(spectrum).conj(), axis))
         return spectrum
 
     def _blocks(self, values: Array) -> Array:
@@ -147,10 +158,7 @@ class MultiFrame(LinearOperator):
     @cached_property
     def _gram_blocks(self) -> np.ndarray:
         """``A^H A`` at each coarse frequency, (*coarse, aliases, aliases)."""
-        rows = [
-            self._blocks(self._response.double * reduce(np.multiply.outer, [p.double for p in phases]))
-            for phases in self._phases
-        ]
+        rows = [self._blocks(self._spectrum_of_psf * reduce(np.multiply.outer, phases)) for phases in self._phases()]
         seen = np.stack(rows, axis=-2)
         return math.prod(self.factor) * np.matmul(seen.conj().swapaxes(-1, -2), seen)
 
@@ -194,7 +202,15 @@ def _phase(n: int, factor: int, shift: float) -> np.ndarray:
     return axis_response(n, shift) * kept / factor
 
 
-def _along(values: Array, axis: int) -> Array:
+def _fold(spectrum: Array, factors: Array, blocks: int, axis: int) -> Array:
+    """The sum over ``blocks`` equal parts of an axis, each frequency times its factor."""
+    n = spectrum.shape[axis] // blocks
+    after = (slice(None),) * (-axis - 1)
+    parts = (slice(b * n, (b + 1) * n) for b in range(blocks))
+    return sum(spectrum[(..., part, *after)] * _broadcast(factors[part], axis) for part in parts)
+
+
+def _broadcast(values: Array, axis: int) -> Array:
     """A vector that broadcasts along ``axis``."""
     return values.reshape((-1, *(1,) * (-axis - 1)))
 
