@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from recon import reconstruct
+from recon import plan, reconstruct
 from recon._line_gains import level_lines
 from recon._operator_checks import dense
 from recon.gaps import landsat7_gaps
@@ -359,3 +359,17 @@ def test_specifications_name_the_operators():
         built = load_operator(spec)
         assert type(built) is type(expected)
         np.testing.assert_array_equal(dense(built), dense(expected))
+
+
+# --- images of bands ------------------------------------------------------------------------------------------------
+
+
+def test_bands_of_an_image_are_coupled_and_not_differenced():
+    A = SpectralMixing(RNG.random((3, 2)), (8, 8))
+    for operator in (A, Mask(RNG.random((3, 8, 8)) < 0.5) @ A, 2 * A, stack([A, A])):
+        assert operator.channels
+        prior = plan(operator(np.ones((2, 8, 8))), operator).prior
+        assert (prior.ndim, prior.channel_axis) == (2, -3)
+    assert not A.H.channels
+    prior = plan(A(np.ones((2, 8, 8))), A, prior="wavelet").prior
+    assert prior.ndim == 2
