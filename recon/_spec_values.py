@@ -105,8 +105,10 @@ def mask(source: Source, key: str, value: Any) -> np.ndarray:
     return values != 0
 
 
-def angles(source: Source, key: str, value: Any) -> np.ndarray:
-    """Radians, from a list, a file, a range, or any of these in degrees."""
+def angles(source: Source, key: str, value: Any) -> np.ndarray | int:
+    """Radians, from a list, a file, a range, or any of these in degrees; an integer is a number of equal steps."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
     if not isinstance(value, Mapping):
         values = array(source, key, value)
         largest = float(np.nanmax(np.abs(values)))

@@ -32,9 +32,9 @@ def load_operator(spec: str | os.PathLike[str] | Mapping[str, Any], y_shape: Seq
         A YAML file, or its content as a mapping. ``operator`` is the name, the other keys are the parameters of the
         constructor. Arrays stand inline or in a file, whose path is relative to the specification. ``psf`` may also be
         a function of :mod:`recon.psf` and its arguments, such as ``{gaussian: {sigma: 2}}``; ``angles``, in radians,
-        may also be ``{start: 0, stop: 180, count: 60, degrees: true}`` (stop left out, as in ``range``) or
-        ``{values: angles.npy, degrees: true}``. ``product``, ``sum``, ``stack`` and ``block_diagonal`` take a list,
-        ``operators``, of specifications like these.
+        may also be a number of equal steps, ``{start: 0, stop: 180, count: 60, degrees: true}`` (stop left out, as in
+        ``range``) or ``{values: angles.npy, degrees: true}``. ``product``, ``sum``, ``stack`` and ``block_diagonal``
+        take a list, ``operators``, of specifications like these.
     y_shape : tuple of int, optional
         Shape of the measurement without channels: the ``shape`` of a blur, an identity, a shift or a mosaic
         that does not give one.

@@ -195,6 +195,15 @@ def test_mistakes_in_compositions_are_named(tmp_path: Path, text: str, message: 
         load(tmp_path, text)
 
 
+def test_a_fan_and_a_number_of_angles(folder: Path) -> None:
+    spec = "operator: fan_beam\nshape: [16, 16]\nsource_distance: 40\ndetector_distance: 2e1\ndetector: curved\n"
+    expected = operators.FanBeam((16, 16), 180, source_distance=40.0, detector_distance=20.0, detector="curved")
+    assert_same(load(folder, spec + "angles: 180"), expected)
+    assert_same(load(folder, spec + "angles: {stop: 360, count: 180, degrees: true}"), expected)
+    half = load(folder, "operator: parallel_beam\nshape: [8, 8]\nangles: 90")
+    np.testing.assert_array_equal(half.angles, np.pi / 90 * np.arange(90))
+
+
 BLUR = "operator: blur\nshape: [32, 32]\n"
 BEAM = "operator: parallel_beam\nshape: [16, 16]\n"
 
