@@ -85,11 +85,10 @@ class Reflecting:
     """Reflecting borders, any PSF: the image is extended, and the frame cut from a periodic blur."""
 
     def __init__(self, psf: np.ndarray, shape: tuple[int, ...]):
-        self._reach = reach(psf)
         self._grid = extended(shape, psf.shape)
+        self._frame = centred_frame(shape, psf)
+        self._margins = margins(self._frame, self._grid)
         self._periodic = Periodic(psf_spectrum(psf, self._grid))
-        self._frame = tuple(slice(b, b + n) for b, n in zip(self._reach[0], shape, strict=True))
-        self._seen = tuple(slice(0, n + k - 1) for n, k in zip(shape, psf.shape, strict=True))
 
     def forward(self, x: Array) -> Array:
         return window(self._whole(x), self._frame)
@@ -101,11 +100,11 @@ class Reflecting:
         return self._back(blank_outside(self._whole(x), self._frame))
 
     def _whole(self, x: Array) -> Array:
-        return self._periodic.forward(embed(extend(x, *self._reach, "symmetric"), self._grid, self._seen))
+        return self._periodic.forward(extend(x, *self._margins, "symmetric"))
 
     def _back(self, image: Array) -> Array:
         image = self._periodic.adjoint(image)  # frees the one given
-        return fold(image[(..., *self._seen)], *self._reach, "symmetric")
+        return fold(image, *self._margins, "symmetric")
 
 
 class Unknown:
@@ -154,6 +153,16 @@ class BorderedSum:
         if self._boundary == "reflecting":
             return fold(image, before, after, "symmetric")
         return embed(image, self._in_shape, self._seen)
+
+
+def centred_frame(shape: tuple[int, ...], psf: np.ndarray) -> tuple[slice, ...]:
+    """Where an image of ``shape`` lies in one that is extended by what the PSF reads."""
+    return tuple(slice(b, b + n) for b, n in zip(reach(psf)[0], shape, strict=True))
+
+
+def margins(frame: tuple[slice, ...], grid: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Pixels of ``grid`` before and after ``frame``, for each axis."""
+    return tuple(part.start for part in frame), tuple(n - part.stop for part, n in zip(frame, grid, strict=True))
 
 
 def extended(shape: tuple[int, ...], support: tuple[int, ...]) -> tuple[int, ...]:

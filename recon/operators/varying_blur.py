@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators._blur_bodies import BOUNDARIES, Boundary, extended, psf_spectrum, reach
+from recon.operators._blur_bodies import BOUNDARIES, Boundary, centred_frame, extended, margins, psf_spectrum, reach
 from recon.operators._borders import extend, fold
 from recon.operators._constants import Constant
 from recon.operators._fourier import as_complex, half
@@ -102,10 +102,9 @@ class VaryingBlur(LinearOperator):
             )
         flat = np.stack([point_spread_function(p, shape) for p in given.reshape(-1, *given.shape[places:])])
         self.boundary: Boundary = one_of("boundary", boundary, BOUNDARIES)
-        self._reach = reach(flat[0])
         in_shape = extended(shape, flat[0].shape) if boundary == "unknown" else shape
         super().__init__(in_shape, shape)
-        start = self._reach[0] if boundary == "unknown" else (0,) * len(shape)
+        start = reach(flat[0])[0] if boundary == "unknown" else (0,) * len(shape)
         self.interior = tuple(slice(i, i + n) for i, n in zip(start, shape, strict=True))
         coefficients, self.components = _components(flat, tolerance, rank)
         if positions is None:
@@ -116,11 +115,10 @@ class VaryingBlur(LinearOperator):
         self._set_constants(shape)
 
     def _set_constants(self, shape: tuple[int, ...]) -> None:
-        support = self.components[0].shape
-        self._grid = shape if self.boundary == "periodic" else extended(shape, support)
-        start = (0,) * len(shape) if self.boundary == "periodic" else self._reach[0]
-        self._frame = tuple(slice(i, i + n) for i, n in zip(start, shape, strict=True))
-        self._seen = tuple(slice(0, n + k - 1) for n, k in zip(shape, support, strict=True))
+        self._grid = shape if self.boundary == "periodic" else extended(shape, self.components[0].shape)
+        whole = tuple(slice(0, n) for n in shape)
+        self._frame = whole if self.boundary == "periodic" else centred_frame(shape, self.components[0])
+        self._margins = margins(self._frame, self._grid)
         self._responses = [Constant(half(psf_spectrum(psf, self._grid))) for psf in self.components]
         # The mirror image of a weighted image is the mirrored image, weighted with the mirrored weights.
         self._factors = [Constant(self._extend(weights)) for weights in self.weights]
@@ -164,12 +162,10 @@ class VaryingBlur(LinearOperator):
         return total
 
     def _extend(self, x: Array) -> Array:
-        if self.boundary != "reflecting":
-            return x
-        return embed(extend(x, *self._reach, "symmetric"), self._grid, self._seen)
+        return extend(x, *self._margins, "symmetric") if self.boundary == "reflecting" else x
 
     def _fold(self, image: Array) -> Array:
-        return fold(image[(..., *self._seen)], *self._reach, "symmetric") if self.boundary == "reflecting" else image
+        return fold(image, *self._margins, "symmetric") if self.boundary == "reflecting" else image
 
     def psf_at(self, position: Sequence[int]) -> np.ndarray:
         """The point spread function of the pixel at ``position`` of the image."""
