@@ -100,8 +100,8 @@ def hand(place: Path) -> Scene:
     """A hand before a camera without a lens: a diffuser spreads each point over the whole sensor."""
     from skimage.restoration import unsupervised_wiener
 
-    psf, y = (_binned(_read(place / name).astype(np.float32), 4) for name in FILES["hand"])
-    dark = psf[1:4, 1:4].mean()  # a corner that no light reaches
+    psf, y = (_binned(_read(place / name).astype(np.float32), 5) for name in FILES["hand"])
+    dark = psf[1:3, 1:3].mean()  # a corner that no light reaches
     psf, y = (psf - dark).clip(0), y - dark
     psf, y = psf / psf.sum(), y / y.max()
     operator = ops.Blur(psf, y.shape, boundary="unknown")
@@ -110,6 +110,13 @@ def hand(place: Path) -> Scene:
         padded = np.zeros(operator.in_shape, y.dtype)
         padded[operator.interior] = y
         return unsupervised_wiener(padded, psf, clip=False, rng=0)[0]
+
+    def show(image: np.ndarray) -> np.ndarray:
+        """The part of the frame that the hand is in, the brightest pixels white."""
+        frame = image[operator.interior]
+        rows, columns = frame.shape
+        part = frame[rows // 8 : rows - rows // 8, columns // 4 :]
+        return part / np.quantile(part, 0.999)
 
     return Scene(
         name="hand, camera without a lens",
@@ -121,9 +128,8 @@ def hand(place: Path) -> Scene:
             Panel("point spread function", psf, (0, float(np.quantile(psf, 0.998)))),
             Panel("exposure", y, (0, 1)),
         ),
-        window=(0.0, 1.0),
-        show=lambda image: image[operator.interior] / np.quantile(image, 0.9995),
-        options={"bounds": (0, np.inf)},
+        window=(0.0, 0.8),
+        show=show,
     )
 
 

@@ -151,7 +151,7 @@ def test_measured_scenes_are_scaled_and_finite() -> None:
         scene = make()
         assert np.isfinite(scene.y).all()
         assert scene.y.shape[-len(scene.operator.out_shape) :] == scene.operator.out_shape
-        assert set(scene.options) <= {"bounds"}
+        assert not scene.options
 
 
 @pytest.mark.slow
