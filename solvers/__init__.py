@@ -9,10 +9,14 @@ if TYPE_CHECKING:
     from solvers.data_terms import LeastSquares as LeastSquares
     from solvers.data_terms import PoissonLikelihood as PoissonLikelihood
     from solvers.descent import GradientDescent as GradientDescent
+    from solvers.early_stopping import Discrepancy as Discrepancy
+    from solvers.golub_kahan import LSMR as LSMR
+    from solvers.golub_kahan import LSQR as LSQR
     from solvers.gradient import FISTA as FISTA
     from solvers.gradient import ProximalGradient as ProximalGradient
     from solvers.krylov import CG as CG
     from solvers.krylov import CGLS as CGLS
+    from solvers.krylov import MINRES as MINRES
     from solvers.krylov import RegularisedCG as RegularisedCG
     from solvers.linearised_admm import LinearisedADMM as LinearisedADMM
     from solvers.loop import Solution as Solution
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from solvers.optimised_gradient import OGM as OGM
     from solvers.optimised_gradient import POGM as POGM
     from solvers.primal_dual import PDHG as PDHG
+    from solvers.quasi_newton import LBFGS as LBFGS
     from solvers.splitting import DouglasRachford as DouglasRachford
     from solvers.splitting import HalfQuadratic as HalfQuadratic
     from solvers.three_operator import PD3O as PD3O
@@ -35,12 +40,17 @@ __getattr__, __dir__, __all__ = attach(
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
         "CondatVu": "solvers.three_operator",
+        "Discrepancy": "solvers.early_stopping",
         "DouglasRachford": "solvers.splitting",
         "FISTA": "solvers.gradient",
         "GradientDescent": "solvers.descent",
         "HalfQuadratic": "solvers.splitting",
+        "LBFGS": "solvers.quasi_newton",
+        "LSMR": "solvers.golub_kahan",
+        "LSQR": "solvers.golub_kahan",
         "LeastSquares": "solvers.data_terms",
         "LinearisedADMM": "solvers.linearised_admm",
+        "MINRES": "solvers.krylov",
         "OGM": "solvers.optimised_gradient",
         "PD3O": "solvers.three_operator",
         "PDHG": "solvers.primal_dual",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from solvers import arrays
 from solvers.arrays import Array
@@ -77,34 +77,133 @@ class CGLSState:
     floor: float  # gamma at which that residual is rounding: the solution is found
 
 
-@dataclass(frozen=True)
-class CGLS:
-    """Conjugate gradients for ``min_x 1/2 |A x - y|^2 + damping/2 |x|^2`` without forming ``A^H A``.
+@dataclass(frozen=True, slots=True)
+class MINRESState:
+    """State of :class:`MINRES`."""
+
+    x: Array  # iterate
+    v: tuple[Array, Array]  # last two Lanczos vectors
+    w: tuple[Array, Array]  # last two search directions
+    beta: Any  # coupling of the Lanczos vectors
+    rotations: tuple[Any, Any, Any, Any]  # last two cosines, last two sines
+    eta: Any  # norm of the residual, signed
+    floor: float  # at which the residual is rounding: the solution is found
+
+
+@dataclass(frozen=True, eq=False)
+class MINRES:
+    """Minimal residuals for ``M x = b`` with ``M`` Hermitian, definite or not.
+
+    Parameters
+    ----------
+    matvec : callable
+        ``x -> M x``.
+    b : array
+        Right-hand side. Leading batch axes make one block-diagonal system.
+
+    References
+    ----------
+    C. C. Paige, M. A. Saunders, "Solution of sparse indefinite systems of linear equations", SIAM J. Numer. Anal. 12
+    (1975).
+
+    Examples
+    --------
+    >>> from solvers import MINRES, solve
+    >>> matrix = np.diag([1.0, -2.0])
+    >>> solve(MINRES(lambda x: matrix @ x, np.array([3.0, 4.0])), np.zeros(2)).image.round(3)
+    array([ 3., -2.])
+    """
+
+    matvec: Callable[[Array], Array]
+    b: Array
+
+    def init(self, x0: Array) -> MINRESState:
+        r = self.b - self.matvec(x0)
+        beta, nothing = arrays.norm(r), arrays.zeros(r.shape, r)
+        v = r * (1 / beta) if arrays.to_float(beta) > 0 else r
+        floor = arrays.eps(self.b) * arrays.to_float(arrays.norm(self.b))
+        return MINRESState(x0, (nothing, v), (nothing, nothing), 0.0, (1.0, 1.0, 0.0, 0.0), beta, floor)
+
+    def step(self, state: MINRESState, k: int) -> MINRESState:
+        if arrays.to_float(abs(state.eta)) <= state.floor:
+            return state
+        (v_old, v), (w_older, w_old) = state.v, state.w
+        c_old, c, s_old, s = state.rotations
+        Mv = self.matvec(v)
+        alpha = arrays.dot(v, Mv)
+        ahead = arrays.axpy(-state.beta, v_old, arrays.axpy(-alpha, v, Mv))
+        beta = arrays.norm(ahead)
+        delta = c * alpha - c_old * s * state.beta
+        rho = (delta * delta + beta * beta) ** 0.5
+        if not arrays.to_float(rho) > state.floor * 1e-30:
+            return state
+        w = arrays.axpy(-s_old * state.beta, w_older, v)
+        w = arrays.axpy(-(s * alpha + c_old * c * state.beta), w_old, w) * (1 / rho)
+        c_new, s_new = delta / rho, beta / rho
+        x = arrays.axpy(c_new * state.eta, w, state.x)
+        v_new = ahead * (1 / beta) if arrays.to_float(beta) > 0 else ahead
+        return MINRESState(x, (v, v_new), (w_old, w), beta, (c, c_new, s, s_new), -s_new * state.eta, state.floor)
+
+
+@dataclass(frozen=True, eq=False)
+class DampedLeastSquares:
+    """``min_x 1/2 |A x - y|^2 + damping/2 |x|^2``.
 
     Parameters
     ----------
     operator : LinearOperator
         ``A``.
     y : array
-        Measurement.
+        Measurement. Leading batch axes make one block-diagonal system.
     damping : float
-        Weight of ``1/2 |x|^2``. With zero, stopping early is the regularisation.
-
-    References
-    ----------
-    Björck, Numerical Methods for Least Squares Problems, 1996, algorithm 7.4.1.
+        Weight of ``1/2 |x|^2``. With zero, stopping early is the regularisation (:class:`solvers.Discrepancy`).
     """
 
     operator: Any
     y: Array
     damping: float = 0.0
 
+    def at(self, strength: float) -> Self:
+        """The same problem with another damping; one without damping stays so."""
+        return replace(self, damping=strength) if self.damping else self
+
+    def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
+        """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one."""
+        return self.init(state.x if item is None else state.x[item])
+
+    def init(self, x0: Array) -> Any:
+        """The state at the start ``x0``."""
+        raise NotImplementedError
+
+    def objective(self, x: Array) -> Any:
+        """The function minimised."""
+        r = self.operator(x) - self.y
+        return 0.5 * arrays.dot(r, r) + 0.5 * self.damping * arrays.dot(x, x)
+
+    def _rounding(self) -> float:
+        """Norm of the normal residual that is nothing but rounding."""
+        back = self.operator.adjoint(self.y)
+        return arrays.eps(back) * arrays.to_float(arrays.norm(back))
+
+
+@dataclass(frozen=True, eq=False)
+class CGLS(DampedLeastSquares):
+    """Conjugate gradients for ``min_x 1/2 |A x - y|^2 + damping/2 |x|^2`` without forming ``A^H A``.
+
+    Parameters
+    ----------
+    operator, y, damping
+        See :class:`DampedLeastSquares`.
+
+    References
+    ----------
+    Björck, Numerical Methods for Least Squares Problems, 1996, algorithm 7.4.1.
+    """
+
     def init(self, x0: Array) -> CGLSState:
         r = self.y - self.operator(x0)
         s = self._normal_residual(x0, r)
-        back = self.operator.adjoint(self.y)
-        floor = arrays.eps(s) ** 2 * arrays.to_float(arrays.dot(back, back))
-        return CGLSState(x=x0, r=r, p=s, gamma=arrays.dot(s, s), floor=floor)
+        return CGLSState(x=x0, r=r, p=s, gamma=arrays.dot(s, s), floor=self._rounding() ** 2)
 
     def step(self, state: CGLSState, k: int) -> CGLSState:
         q = self.operator(state.p)
@@ -118,10 +217,9 @@ class CGLS:
         gamma = arrays.dot(s, s)
         return CGLSState(x=x, r=r, p=arrays.axpy(gamma / state.gamma, state.p, s), gamma=gamma, floor=state.floor)
 
-    def objective(self, x: Array) -> Any:
-        """The function minimised."""
-        r = self.operator(x) - self.y
-        return 0.5 * arrays.dot(r, r) + 0.5 * self.damping * arrays.dot(x, x)
+    def residual_norm(self, state: CGLSState) -> float:
+        """``|A x - y|``."""
+        return arrays.to_float(arrays.norm(state.r))
 
     def _normal_residual(self, x: Array, r: Array) -> Array:
         s = self.operator.adjoint(r)

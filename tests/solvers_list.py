@@ -14,6 +14,17 @@ def regularised(name: str, **options: Any) -> Any:
     return lambda operator, y, function, strength: solver(LeastSquares(operator, y), function, strength, **options)
 
 
+def least_squares(name: str) -> Any:
+    """The same for a solver of damped least squares; ``function`` is the damping."""
+    solver = getattr(solvers, name)
+    return lambda operator, y, function, strength: solver(operator, y, strength)
+
+
+def minres(operator: Any, y: Any, function: Any, strength: float) -> Any:
+    """On the normal equations."""
+    return solvers.MINRES(lambda x: operator.gram(x) + strength * x, operator.adjoint(y))
+
+
 def half_quadratic(operator: Any, y: Any, function: Any, strength: float) -> Any:
     """At a fixed penalty, and with the strength at which the split problem has the minimiser asked for."""
     beta = 4.0
@@ -23,13 +34,18 @@ def half_quadratic(operator: Any, y: Any, function: Any, strength: float) -> Any
 SOLVERS: dict[str, tuple[Any, int]] = {
     "admm": (regularised("ADMM"), 60),
     "cg": (regularised("RegularisedCG"), 13),
+    "cgls": (least_squares("CGLS"), 13),
     "condat-vu": (regularised("CondatVu"), 90),
     "douglas-rachford": (regularised("DouglasRachford"), 90),
     "fista": (regularised("FISTA"), 60),
     "fista, monotone": (regularised("FISTA", monotone=True), 60),
     "gradient descent": (regularised("GradientDescent"), 50),
     "half-quadratic": (half_quadratic, 90),
+    "l-bfgs": (regularised("LBFGS"), 40),
     "linearised admm": (regularised("LinearisedADMM"), 90),
+    "lsmr": (least_squares("LSMR"), 13),
+    "lsqr": (least_squares("LSQR"), 13),
+    "minres": (minres, 13),
     "ogm": (regularised("OGM"), 70),
     "pd3o": (regularised("PD3O"), 90),
     "pdhg": (regularised("PDHG"), 70),

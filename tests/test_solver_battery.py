@@ -13,8 +13,12 @@ from recon import check_solver
 
 MODULES = [
     "solvers.descent",
+    "solvers.early_stopping",
+    "solvers.golub_kahan",
+    "solvers.krylov",
     "solvers.linearised_admm",
     "solvers.optimised_gradient",
+    "solvers.quasi_newton",
     "solvers.splitting",
     "solvers.step_sizes",
     "solvers.three_operator",
