@@ -10,9 +10,15 @@ def picture(name, *shape):
     return np.moveaxis(image[..., :3], -1, 0) if image.ndim == 3 else image
 
 
-phantom = picture("shepp_logan_phantom", 192, 192)  # 0 to 1
+phantom = picture("shepp_logan_phantom", 160, 160)  # 0 to 1
 camera = picture("camera", 256, 256)
 colours = picture("astronaut", 192, 192)  # (3, 192, 192)
+
+
+def ball(shape, z, y, x, radius):
+    """One inside a ball, zero outside; the volume reaches from -1 to 1 along each axis."""
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    return (sum((g - c) ** 2 for g, c in zip(grid, (z, y, x), strict=True)) < radius**2).astype(np.float32)
 
 
 def coil_maps(count, *shape):

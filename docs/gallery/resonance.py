@@ -15,17 +15,17 @@ WINDOW = (0, 0.5)
 
 def cartesian():
     """A quarter of the lines of k-space, denser in the middle."""
-    lines = variable_density_lines(192, 4, rng=0)
-    A = ops.CartesianMRI(np.repeat(lines[:, None], 192, axis=1))
+    lines = variable_density_lines(160, 4, rng=0)
+    A = ops.CartesianMRI(np.repeat(lines[:, None], 160, axis=1))
     y = A.sampling * Gaussian(0.01).sample(A(phantom), rng=0)
     x = reconstruct(y, A)
     return row(phantom, y, A, x, measured=log_magnitude, window=WINDOW)
 
 
 def coils():
-    """Eight coils, a sixth of the lines; the sensitivities come from the measurement's own middle."""
-    mask = np.repeat(variable_density_lines(192, 6, rng=0)[:, None], 192, axis=1)
-    truth = ops.CartesianMRI(mask, coil_maps(8, 192, 192))
+    """Six coils, a sixth of the lines; the sensitivities come from the measurement's own middle."""
+    mask = np.repeat(variable_density_lines(160, 6, rng=0)[:, None], 160, axis=1)
+    truth = ops.CartesianMRI(mask, coil_maps(6, 160, 160))
     y = mask * Gaussian(0.005).sample(truth(phantom), rng=0)
     A = ops.CartesianMRI(mask, sensitivities_from_center(y))
     x = reconstruct(y, A)
@@ -33,16 +33,16 @@ def coils():
 
 
 def radial_spokes():
-    """48 spokes through the middle of k-space, on no grid."""
-    A = ops.NonCartesianMRI(radial(48, 384, size=192), phantom.shape)
+    """Forty spokes through the middle of k-space, on no grid."""
+    A = ops.NonCartesianMRI(radial(40, 320, size=160), phantom.shape)
     y = Gaussian(0.01).sample(A(phantom), rng=0)
     x = reconstruct(y, A)
     return row(phantom, y, A, x, measured=log_magnitude, window=WINDOW)
 
 
 def spirals():
-    """Twelve interleaved spirals and eight coils."""
-    A = ops.NonCartesianMRI(spiral(12, 1500, size=192), phantom.shape, coil_maps(8, 192, 192))
+    """Twelve interleaved spirals and six coils."""
+    A = ops.NonCartesianMRI(spiral(12, 1200, size=160), phantom.shape, coil_maps(6, 160, 160))
     y = Gaussian(0.01).sample(A(phantom), rng=0)
     x = reconstruct(y, A)
     return row(phantom, y, A, x, measured=log_magnitude, window=WINDOW)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-PANEL = 2.35  # inches
+PANEL = 2.2  # inches
 DPI = 100
 COLOURS = 128
 View = Callable[[np.ndarray], np.ndarray]
@@ -101,11 +101,16 @@ def draw(result: Row) -> bytes:
     figure = Figure(figsize=(4 * PANEL, PANEL * aspect + 0.3), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
     for axes, (title, image, (low, high)) in zip(figure.subplots(1, 4), panels, strict=True):
-        axes.imshow(_between(image, low, high), cmap="gray", vmin=0, vmax=1, aspect="auto")
+        axes.imshow(_between(image, low, high), cmap="gray", vmin=0, vmax=1, aspect=_aspect(image, aspect))
         axes.set_box_aspect(aspect)
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     return _png(figure)
+
+
+def _aspect(image: np.ndarray, box: float) -> str:
+    """Square pixels where the picture nearly fits the box; a sinogram is stretched to fill it."""
+    return "equal" if 0.7 < image.shape[0] / image.shape[1] / box < 1.4 else "auto"
 
 
 def _stretched(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:

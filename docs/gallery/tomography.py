@@ -1,7 +1,7 @@
 """X-ray tomography."""
 
 import numpy as np
-from images import phantom
+from images import ball, phantom
 from shown import row
 
 from recon import Gaussian, reconstruct
@@ -36,4 +36,20 @@ def fan_beam():
     return row(phantom, y, A, x, window=WINDOW)
 
 
-FAMILIES = {"Parallel beam": parallel_beam, "Low dose, weighted rays": low_dose, "Fan beam": fan_beam}
+def cone_beam():
+    """A volume from 45 cone-beam projections; one slice and one projection are shown."""
+    shape = (48, 48, 48)
+    holes = ball(shape, 0, -0.3, 0.2, 0.3) + ball(shape, 0.1, 0.4, -0.3, 0.2) + ball(shape, -0.1, 0.4, 0.4, 0.15)
+    volume = ball(shape, 0, 0, 0, 0.9) - 0.5 * holes
+    A = ops.ConeBeam(shape, 45, source_distance=200, detector_distance=150)
+    y = Gaussian(0.5).sample(A(volume), rng=0)
+    x = reconstruct(y, A)
+    return row(volume, y, A, x, view=lambda volume: volume[22], measured=lambda y: y[0])
+
+
+FAMILIES = {
+    "Parallel beam": parallel_beam,
+    "Low dose, weighted rays": low_dose,
+    "Fan beam": fan_beam,
+    "Cone beam": cone_beam,
+}
