@@ -50,6 +50,7 @@ MODULES = [
     "recon.operators.blur",
     "recon.operators.bridges",
     "recon.operators.coded_aperture",
+    "recon.operators.cone_beam",
     "recon.operators.destripe",
     "recon.operators.downsample",
     "recon.operators.filters",

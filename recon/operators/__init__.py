@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recon.operators.bridges import from_sigpy as from_sigpy
     from recon.operators.bridges import from_torch as from_torch
     from recon.operators.coded_aperture import CodedAperture as CodedAperture
+    from recon.operators.cone_beam import ConeBeam as ConeBeam
     from recon.operators.destripe import Destripe as Destripe
     from recon.operators.downsample import Downsample as Downsample
     from recon.operators.fan_beam import FanBeam as FanBeam
@@ -49,6 +50,7 @@ __getattr__, __dir__, __all__ = attach(
         "Blur": "recon.operators.blur",
         "CartesianMRI": "recon.operators.mri",
         "CodedAperture": "recon.operators.coded_aperture",
+        "ConeBeam": "recon.operators.cone_beam",
         "Destripe": "recon.operators.destripe",
         "Diagonal": "recon.operators.filters",
         "Downsample": "recon.operators.downsample",
