@@ -27,9 +27,10 @@ def estimate_sigma(y: Array, operator: Any) -> float:
     y : array
         Measurement, ``(..., *operator.out_shape)``.
     operator : Operator
-        What measured it; its ``sampling`` tells where.
+        What measured it; its ``sampling`` tells where, its ``tile``, if any, after how many rows and columns a pixel
+        measures alike.
     """
-    values = arrays.to_numpy(y)
+    values = _alike(arrays.to_numpy(y), getattr(operator, "tile", None))
     sampling = None if operator.sampling is None else np.broadcast_to(operator.sampling, values.shape)
     if np.iscomplexobj(values):
         return _complex_level(values, sampling)
@@ -67,6 +68,15 @@ def _complex_level(k: np.ndarray, sampling: np.ndarray | None) -> float:
     levels = np.sqrt(np.mean(measured**2, axis=1))
     quiet = measured[levels <= np.quantile(levels, 0.1)]
     return float(np.median(quiet)) / _RAYLEIGH_MEDIAN
+
+
+def _alike(y: np.ndarray, tile: tuple[int, int] | None) -> np.ndarray:
+    """The pixels that measure alike side by side, those of each place in the tile an image of its own."""
+    if tile is None or any(n < 2 * t for n, t in zip(y.shape[-2:], tile, strict=True)):
+        return y
+    (rows, columns), (r, c) = (n // t for n, t in zip(y.shape[-2:], tile, strict=True)), tile
+    whole = y[..., : rows * r, : columns * c].reshape(*y.shape[:-2], rows, r, columns, c)
+    return np.moveaxis(whole, (-3, -1), (-4, -3))
 
 
 def _real_level(y: np.ndarray, sampling: np.ndarray | None) -> float:

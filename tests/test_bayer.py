@@ -9,6 +9,7 @@ from skimage import data
 
 from benchmarks.problems import psnr
 from recon import reconstruct
+from recon.noise import estimate_sigma
 from recon.operators import Bayer
 from solvers.errors import OptionError, ShapeError
 
@@ -28,6 +29,13 @@ def test_half_the_pixels_are_green_and_each_is_seen_once():
     seen = Bayer((6, 8)).diagonal_gram()
     np.testing.assert_array_equal(seen.sum(axis=0), 1)
     assert seen.sum(axis=(1, 2)).tolist() == [12, 24, 12]
+
+
+def test_colours_are_not_taken_for_noise():
+    colour = np.array([0.9, 0.4, 0.1])[:, None, None]
+    clean = Bayer((41, 64), "GRBG")(colour * np.linspace(0.5, 1, 64) * np.ones((3, 41, 64)))
+    noise = 0.02 * np.random.default_rng(0).standard_normal(clean.shape)
+    assert estimate_sigma(clean + noise, Bayer((41, 64), "GRBG")) == pytest.approx(0.02, rel=0.1)
 
 
 def bilinear(y, A):

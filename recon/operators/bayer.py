@@ -48,6 +48,8 @@ class Bayer(LinearOperator):
     nonnegative = True
     selects = True
     channels = True
+    tile = (2, 2)
+    """Rows and columns after which a pixel sees the same colour; the noise is estimated among those that do."""
 
     def __init__(self, shape: Sequence[int], pattern: str = "RGGB"):
         shape = shape_argument("shape", shape)
