@@ -231,7 +231,8 @@ def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) 
     """The problem that the solvers see under the noise, and whether its level is known rather than estimated."""
     if isinstance(noise, str) and noise in ("auto", "gaussian"):
         sigma = estimate_sigma(y, operator)
-        decisions["noise"] = Decision(f"Gaussian, about {sigma:.3g}", "estimated from the measurement")
+        about = "about" if getattr(operator, "neighbours_alike", True) else "below"
+        decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", "estimated from the measurement")
         decisions["data term"] = Decision(*LEAST_SQUARES)
         return Working(y, operator, Gaussian(sigma), False, LEAST_SQUARES)
     reason = "given"

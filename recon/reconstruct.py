@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.noise import Poisson
+from recon.noise import Gaussian, Poisson
 from recon.plan import DEFAULT_TOL, Decision, Plan, Request, channels_back, prepare
 from recon.selection import Choice, Problem, background, choose_strength, measured_count
 from solvers import arrays
@@ -163,7 +163,7 @@ def reconstruct(
     plan, choice = _with_strength(request, start, np.random.default_rng(0 if rng is None else rng))
     selected = time.perf_counter()
     found = _final(request, plan, choice, start, callback, progress)
-    residual = _residual(request, found.image)
+    residual = _residual(request, plan.noise, found.image)
     doubts = _doubts(plan, found, residual)
     for text in doubts:
         warnings.warn(text, ReconstructionWarning, stacklevel=3)
@@ -262,7 +262,11 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
     reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"
     decisions = {**plan.decisions, "strength": Decision(f"{choice.strength:.4g}", reason)}
-    return replace(plan, strength=choice.strength, decisions=decisions), choice
+    plan = replace(plan, strength=choice.strength, decisions=decisions)
+    if not plan.sigma_known and choice.level is not None and not getattr(request.operator, "neighbours_alike", True):
+        found = Decision(f"Gaussian, about {choice.level:.3g}", "residual at the smallest predicted risk")
+        plan = replace(plan, noise=Gaussian(choice.level), decisions={**decisions, "noise": found})
+    return plan, choice
 
 
 def _first_strength(request: Request, start: Array) -> float:
@@ -295,9 +299,9 @@ def _within_bounds(prior: Any, image: Array) -> Array:
     return image
 
 
-def _residual(request: Request, image: Array) -> float:
+def _residual(request: Request, noise: Any, image: Array) -> float:
     """Root mean square misfit over the noise level."""
-    y, operator, noise = request.y, request.operator, request.plan.noise
+    y, operator = request.y, request.operator
     fit = operator(image) + background(noise)
     misfit = fit - y
     if isinstance(noise, Poisson):

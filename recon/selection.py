@@ -58,6 +58,7 @@ class Choice:
     criterion: str
     trials: tuple[Trial, ...] = ()
     divergence: float | None = None  # effective degrees of freedom over measurements, at the strength chosen
+    level: float | None = None  # noise level by the residual at the smallest GCV
     warm: Any = field(default=None, repr=False)  # algorithm -> state: a start from the last solve of the search
 
 
@@ -96,13 +97,14 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         first = choose_strength(problem, start, "gcv", rng)
         second = choose_strength(problem, first.strength, "held-out", rng)
         strength = math.sqrt(first.strength * second.strength)
-        return Choice(strength, criterion, first.trials + second.trials, first.divergence, first.warm)
+        trials = first.trials + second.trials
+        return Choice(strength, criterion, trials, first.divergence, first.level, first.warm)
     judges: dict[str, Callable[[Problem, np.random.Generator], Any]]
     judges = {"held-out": _HeldOut, "seen and unseen": _SeenAndUnseen}
     judge = judges.get(criterion, _Predicted)(problem, rng)
     power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
     strength, trials = minimise(judge.measure, judge.rank, start, enough=ENOUGH * power)
-    return Choice(strength, criterion, trials, judge.divergence, judge.warm)
+    return Choice(strength, criterion, trials, judge.divergence, judge.level, judge.warm)
 
 
 def minimise(
@@ -165,6 +167,7 @@ class _Warm:
         self.family: Any = None  # the last algorithm; the next one shares what it worked out
         self.kept: list[tuple[Any, float]] = []  # states of the last solves, and their strengths
         self.divergence: float | None = None
+        self.level: float | None = None
 
     def solve(self, strength: float) -> Array:
         if self.family is None:
@@ -228,10 +231,11 @@ class _Predicted(_Warm):
         gcv = [_gcv(f) for f in tried]
         best = tried[int(np.argmin(gcv))]
         self.divergence = best.divergence
+        self.level = math.sqrt(best.residual / (1 - min(best.divergence, INTERPOLATES)))
         if not self.problem.sigma_known:
             if self.filter is None:
                 return gcv
-            variance = best.residual / (1 - min(best.divergence, INTERPOLATES))
+            variance = self.level**2
         return [f.image_residual + 2 * variance * f.image_divergence for f in tried]
 
     def _mean(self, a: Array, b: Array) -> float:
@@ -333,6 +337,10 @@ class _SeenAndUnseen:
     @property
     def divergence(self) -> float | None:
         return self.seen.divergence
+
+    @property
+    def level(self) -> float | None:
+        return self.seen.level
 
     def measure(self, strength: float) -> tuple[_Figures, float]:
         return self.seen.measure(strength), self.unseen.measure(strength)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from recon import reconstruct
+from recon import plan, reconstruct
 from recon._operator_checks import dense
 from recon.operators import Blur, CodedAperture, RandomProjection, SinglePixel
 from recon.operators._cosine_rows import cosine, inverse_cosine
@@ -101,6 +101,20 @@ def test_single_pixel_reconstructs_from_a_quarter_of_the_patterns():
     A = SinglePixel(truth.shape, 256)
     y = A(truth) + 0.01 * RNG.standard_normal(A.out_shape)
     assert psnr(reconstruct(y, A), truth) > psnr(A.adjoint(y), truth) + 2
+
+
+def test_the_noise_of_patterns_follows_from_the_residual():
+    truth, level = blocks(32), 0.02
+    A = SinglePixel(truth.shape, 512)
+    y = A(truth) + level * np.random.default_rng(0).standard_normal(A.out_shape)
+    assert "below" in str(plan(y, A))  # neighbouring patterns have nothing in common
+    _, info = reconstruct(y, A, return_info=True)
+    assert "residual at the smallest predicted risk" in str(info)
+    assert level / 1.5 < info.plan.noise.sigma < 1.5 * level
+    assert 0.5 < info.residual < 1.1
+    _, info = reconstruct(y, A, noise=0.03, return_info=True)
+    assert info.plan.noise.sigma == 0.03
+    assert not (2 * A).neighbours_alike
 
 
 @pytest.mark.parametrize(

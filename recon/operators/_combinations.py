@@ -37,6 +37,7 @@ class Combined(LinearOperator):
         self.kind = _joint_kind(parts)
         self.adjoint_tolerance = _loosest([part.adjoint_tolerance for part in parts])
         self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
+        self.neighbours_alike = all(part.neighbours_alike for part in parts)
 
 
 def _loosest(tolerances: Sequence[dict[str, float] | None]) -> dict[str, float] | None:

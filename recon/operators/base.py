@@ -135,6 +135,9 @@ class LinearOperator(Operator):
     channels: bool = False
     """Whether the first axis of ``in_shape`` holds bands rather than space: the default prior then couples them."""
 
+    neighbours_alike: bool = True
+    """Whether neighbouring samples are alike, as in a picture: their differences then tell the level of the noise."""
+
     pointwise: bool = False
     """Whether each sample of the measurement depends on the one pixel at its place."""
 

@@ -49,6 +49,7 @@ class CodedAperture(OrthogonalRows):
     """
 
     channels = True
+    neighbours_alike = False
     nonnegative = True
 
     def __init__(self, aperture: Any, bands: int, shift: int = 1):

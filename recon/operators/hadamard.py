@@ -62,6 +62,7 @@ class SinglePixel(OrthogonalRows):
     """
 
     torch_body = False
+    neighbours_alike = False
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class Pansharpening(LinearOperator):
     """
 
     channels = True
+    neighbours_alike = False
 
     def __init__(self, shape: Sequence[int], factor: int, band_mtf: Any = 0.3, pan_response: Any = None):
         shape, self.factor = _whole_blocks(shape, factor)

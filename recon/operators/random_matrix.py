@@ -59,6 +59,8 @@ class RandomProjection(OrthogonalRows):
     ((300,), 3.41)
     """
 
+    neighbours_alike = False
+
     def __init__(
         self,
         measurements: int,
