@@ -7,6 +7,7 @@ import pytest
 import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from operators_list import OPERATORS
 
 from recon import check_operator
 from recon._operator_checks import dense
@@ -106,6 +107,19 @@ def test_direct_sums_skip_what_is_zero():
     A = Blur(psf, (20, 30), method="direct")
     assert np.count_nonzero(A._sum._convolution._taps.double) == 2
     np.testing.assert_allclose(A(x), scipy.ndimage.convolve(x, psf, mode="wrap"), atol=1e-13)
+
+
+FAMILIES = ("blur", "downsample", "resample", "shift", "frames", "bayer")
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if any(family in name for family in FAMILIES)])
+def test_tensors_stay_on_their_device(name):
+    """The meta device computes no values, but refuses to meet an array of another device."""
+    torch = pytest.importorskip("torch")
+    A = OPERATORS[name]()
+    if A.torch_body:
+        x = torch.zeros(A.in_shape, device="meta")
+        assert A(x).device == A.adjoint(A(x)).device == A.gram(x).device == x.device
 
 
 # --- the choice of the method ---------------------------------------------------------------------------------------
