@@ -9,22 +9,28 @@ if TYPE_CHECKING:
     from priors.constraints import Box as Box
     from priors.constraints import NonNegative as NonNegative
     from priors.differences import Gradient as Gradient
+    from priors.directional import DirectionalTV as DirectionalTV
+    from priors.huber import HuberTV as HuberTV
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
     from priors.total_generalised_variation import TGV as TGV
     from priors.total_variation import TotalVariation as TotalVariation
+    from priors.vectorial import VectorialTV as VectorialTV
     from priors.wavelet import Wavelet as Wavelet
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Box": "priors.constraints",
+        "DirectionalTV": "priors.directional",
         "Gradient": "priors.differences",
+        "HuberTV": "priors.huber",
         "NonNegative": "priors.constraints",
         "Prior": "priors.base",
         "TGV": "priors.total_generalised_variation",
         "Tikhonov": "priors.quadratic",
         "TotalVariation": "priors.total_variation",
+        "VectorialTV": "priors.vectorial",
         "Wavelet": "priors.wavelet",
         "Zero": "priors.quadratic",
     },

@@ -33,12 +33,16 @@ class GroupNorm(Prior):
         Negative axis of the image whose entries are coupled, before its spatial axes.
     weight : float
         Factor of the norm.
+    smoothing : float
+        Size up to which a group counts by its square, ``|z_g|^2 / (2 smoothing)``, and from which on by
+        ``|z_g| - smoothing / 2`` (Huber). 0 is the norm itself.
     """
 
     gradient: Gradient
     isotropic: bool = True
     channel_axis: int | None = None
     weight: float = 1.0
+    smoothing: float = 0.0
 
     @property
     def image_ndim(self) -> int:
@@ -107,23 +111,27 @@ class GroupNorm(Prior):
         px, pq = layout.pack(x), layout.pack(q, directions=True)
         q_new, b = np.empty_like(pq), np.empty_like(px)
         sums = np.zeros((*px.shape[:1], *px.shape[2:4], 4))
-        number = px.dtype.type
+        number, step = px.dtype.type, self.weight * float(step)
         least = float(np.finfo(px.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
         scales = np.array(self.gradient.scales, px.dtype)
         own = tile_rows(px, len(scales))
         run_blocks(
             kernels.split_tiles, pq.size, len(px) * -(-px.shape[3] // own), own, px, pq, q_new, b, scales,
-            number(max(self.weight * float(step), least)), number(relax), self.isotropic, sums,
+            number(max(step, least)), number(max(step + self.smoothing, least)), number(relax), self.isotropic, sums,
         )  # fmt: skip
         squares = tuple(float(total) for total in sums.sum(axis=(0, 1, 2)))
         return layout.unpack(q_new, q.shape, directions=True), layout.unpack(b, x.shape), squares
 
     def _value(self, z: Array) -> Any:
-        total = self.weight * self.norms(z).sum()
+        sizes = self.norms(z)
+        if self.smoothing:
+            small = sizes.clip(max=self.smoothing)
+            sizes = small * (small * (0.5 / self.smoothing) - 1) + sizes
+        total = self.weight * sizes.sum()
         return total if arrays.is_torch(z) else float(total)
 
     def _prox(self, z: Array, step: Any) -> Array:
-        factor = shrinkage(self.norms(z), self.weight * step)
+        factor = shrinkage(self.norms(z), self.weight * step, self.smoothing)
         if arrays.is_torch(z):
             inner = self._inner(z)
             return z * (factor * inner + (1 - inner)) if self.gradient.periodic else z * factor
@@ -131,6 +139,10 @@ class GroupNorm(Prior):
         for border in self._wrapping:
             out[border] = z[border]
         return out
+
+    def conjugate(self, y: Array) -> Any:
+        """The conjugate function at ``|y_g| <= weight``, where it is finite."""
+        return 0.5 * self.smoothing / self.weight * arrays.dot(y, y)
 
     def _scaled(self, factor: float) -> GroupNorm:
         return replace(self, weight=self.weight * factor)
@@ -152,13 +164,13 @@ class GroupNorm(Prior):
         return () if self.channel_axis is None else (self.channel_axis - 1,)
 
 
-def shrinkage(size: Array, step: Any) -> Array:
-    """``max(1 - step / size, 0)``: the factor by which a group of this ``size`` shrinks."""
+def shrinkage(size: Array, step: Any, smoothing: float = 0.0) -> Array:
+    """``1 - step / max(size, step + smoothing)``: the factor by which a group of this ``size`` shrinks."""
     xp = arrays.namespace(size)
     if not arrays.is_torch(size):
-        return 1 - step / np.maximum(size, max(step, float(np.finfo(size.dtype).tiny)))
+        return 1 - step / np.maximum(size, max(step + smoothing, float(np.finfo(size.dtype).tiny)))
     step = xp.as_tensor(step, dtype=size.dtype, device=size.device)
-    return 1 - step / xp.maximum(size, step.clip(min=xp.finfo(size.dtype).tiny))
+    return 1 - step / xp.maximum(size, (step + smoothing).clip(min=xp.finfo(size.dtype).tiny))
 
 
 def inner_differences(spatial: tuple[int, ...]) -> np.ndarray:

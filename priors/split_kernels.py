@@ -4,6 +4,7 @@
     b = K^H w  with  w = 2 z_new - q_new,
 
 ``K`` being the periodic gradient. Differences that wrap around belong to no group: they pass the shrinkage unchanged.
+Others shrink by ``1 - step / max(size, bend)``; ``bend`` is the step, larger for a norm that is smoothed at zero.
 The update is bound by memory, so the split variable z and the scaled dual variable u = q - z are never stored: their
 sum q gives both.
 
@@ -47,7 +48,7 @@ def _wraps(k, n, z, i, planes, rows):
 
 
 @_inline
-def _shrinkage(factor, q, step, z, i, planes, rows):
+def _shrinkage(factor, q, step, bend, z, i, planes, rows):
     """Write by which factor each group of ``q``, row (z, i), shrinks: (group + 1, column), a last row of ones."""
     channels, n, columns = q.shape
     groups = factor.shape[0] - 1  # the last row is for the differences that pass
@@ -66,7 +67,7 @@ def _shrinkage(factor, q, step, z, i, planes, rows):
                     factor[g, columns - 1] = last
     for g in range(groups):
         for j in range(columns):
-            factor[g, j] = one - step / max(math.sqrt(factor[g, j]), step)
+            factor[g, j] = one - step / max(math.sqrt(factor[g, j]), bend)
 
 
 @_inline
@@ -80,14 +81,14 @@ def _group_of(k, n, factor, z, i, planes, rows):
 
 
 @_inline
-def _advance_row(q, old, factor, d, qs, step, relax, z, i):
+def _advance_row(q, old, factor, d, qs, step, bend, relax, z, i):
     """Write ``q_new`` of row (z, i) to ``q`` and the split variable before it to ``old``."""
     channels, n, planes, rows, columns = qs.shape
     for c in range(channels):
         for k in range(n):
             for j in range(columns):
                 old[c, k, j] = qs[c, k, z, i, j]
-    _shrinkage(factor, old, step, z, i, planes, rows)
+    _shrinkage(factor, old, step, bend, z, i, planes, rows)
     for k in range(n):
         g = _group_of(k, n, factor, z, i, planes, rows)
         for c in range(channels):
@@ -98,11 +99,11 @@ def _advance_row(q, old, factor, d, qs, step, relax, z, i):
 
 
 @_inline
-def _difference_row(w, p, s, q, factor, step, z, i, planes, rows):
+def _difference_row(w, p, s, q, factor, step, bend, z, i, planes, rows):
     """Write ``w = 2 z_new - q_new`` of row (z, i) to scratch row (p, s), after its last entry once more."""
     channels, n, columns = q.shape
     one = factor[factor.shape[0] - 1, 0]
-    _shrinkage(factor, q, step, z, i, planes, rows)
+    _shrinkage(factor, q, step, bend, z, i, planes, rows)
     for k in range(n):
         g = _group_of(k, n, factor, z, i, planes, rows)
         for c in range(channels):
@@ -145,7 +146,7 @@ def _adjoint_row(b, w, p, s, scales, z, i):
 
 
 @_inline
-def _split_strip(w, q, old, d, factor, ring, x, qs, q_new, b, scales, step, relax, first, stop, sums):
+def _split_strip(w, q, old, d, factor, ring, x, qs, q_new, b, scales, step, bend, relax, first, stop, sums):
     n, planes, rows = qs.shape[1], qs.shape[2], qs.shape[3]
     for depth in range(-1 if n == 3 else 0, planes):
         p = depth % 2 if n == 3 else 0
@@ -153,15 +154,15 @@ def _split_strip(w, q, old, d, factor, ring, x, qs, q_new, b, scales, step, rela
         for above in range(first - 1, stop):
             i, s = above % rows, above - first + 1
             _differences(d, ring, x, scales, z, i)
-            _advance_row(q, old, factor, d, qs, step, relax, z, i)
-            _difference_row(w, p, s, q, factor, step, z, i, planes, rows)
+            _advance_row(q, old, factor, d, qs, step, bend, relax, z, i)
+            _difference_row(w, p, s, q, factor, step, bend, z, i, planes, rows)
             if depth >= 0 and s > 0:
                 _write_row(q_new, w, p, s, q, old, d, z, i, sums[z, i])
                 _adjoint_row(b, w, p, s, scales, z, i)
 
 
 @_leaf
-def split_tiles(job, block, own, x, qs, q_new, b, scales, step, relax, isotropic, sums):
+def split_tiles(job, block, own, x, qs, q_new, b, scales, step, bend, relax, isotropic, sums):
     """Update ``block`` tiles of ``own`` rows; write the squares of each row to ``sums``: ``|K x - z_new|^2``,
     ``|z_new - z|^2``, ``|z_new|^2`` and ``|q_new - z_new|^2``.
 
@@ -177,6 +178,6 @@ def split_tiles(job, block, own, x, qs, q_new, b, scales, step, relax, isotropic
     for tile in range(job * block, min((job + 1) * block, images * tiles)):
         k, first = tile // tiles, tile % tiles * own
         _split_strip(
-            w, q, old, d, factor, ring, x[k], qs[k], q_new[k], b[k], scales, step, relax,
+            w, q, old, d, factor, ring, x[k], qs[k], q_new[k], b[k], scales, step, bend, relax,
             first, min(first + own, rows), sums[k],
         )  # fmt: skip
