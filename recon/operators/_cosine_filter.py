@@ -41,7 +41,8 @@ def filter_cosine(x: Array, response: Array, ndim: int) -> Array:
 
     axes, workers = tuple(range(-ndim, 0)), arrays.threads()
     spectrum = scipy.fft.dctn(x, axes=axes, workers=workers)
-    return scipy.fft.idctn(spectrum * response, axes=axes, workers=workers, overwrite_x=True)
+    np.multiply(spectrum, response, out=spectrum)
+    return scipy.fft.idctn(spectrum, axes=axes, workers=workers, overwrite_x=True)
 
 
 def _along_axes(transform: Callable[[Array], Array], x: Array, ndim: int) -> Array:

@@ -178,7 +178,7 @@ class Blur(LinearOperator):
 
 def one_of(name: str, value: Any, known: tuple[str, ...]) -> Any:
     """``value`` if it is among the known names, or say which they are."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         listed = ", ".join(map(repr, known))
         raise OptionError(f"{name} is {value!r}; expected one of {listed}.{suggestion(value, known)} Pass one of them.")
     return value
