@@ -11,6 +11,7 @@ from solvers.arrays import Array
 
 _MAD_TO_SIGMA = 1.4826  # 1 / Phi^-1(3/4): median absolute deviation of a normal variable
 _RAYLEIGH_MEDIAN = 1.17741  # sqrt(2 log 2): median modulus of a complex normal variable
+_LOWER_SHARE = 0.4377  # mean of the lower 80 % of squared standard normal variables
 _ENOUGH = 200  # samples a median needs to be a level
 
 
@@ -58,6 +59,52 @@ def estimate_looks(y: Array, operator: Any) -> float:
     if not polygamma(1, many) < variance < polygamma(1, few):
         return many if variance < 1 else few
     return float(brentq(lambda looks: polygamma(1, looks) - variance, few, many))
+
+
+def estimate_gain(y: Array, operator: Any) -> tuple[float, float]:
+    """Gain and readout noise of photon counts, from how the variance grows with the mean.
+
+    The squared level of the diagonal differences is taken among samples of like brightness, and
+    ``variance = gain * mean + sigma^2`` fitted to it; bins that fine texture raises count less.
+
+    Parameters
+    ----------
+    y : array
+        Measurement, ``(..., *operator.out_shape)``, of at least two axes.
+    operator : Operator
+        What measured it; its ``sampling`` tells where.
+    """
+    values = arrays.to_numpy(y).real
+    corners = [values[..., i : values.shape[-2] - 1 + i, j : values.shape[-1] - 1 + j] for i in (0, 1) for j in (0, 1)]
+    means = (corners[0] + corners[1] + corners[2] + corners[3]) / 4
+    squares = ((corners[0] - corners[1] - corners[2] + corners[3]) / 2) ** 2
+    if operator.sampling is not None:
+        kept = np.broadcast_to(operator.sampling, values.shape)
+        kept = kept[..., :-1, :-1] & kept[..., :-1, 1:] & kept[..., 1:, :-1] & kept[..., 1:, 1:]
+        means, squares = means[kept], squares[kept]
+    order = np.argsort(means, axis=None)
+    bins = np.array_split(order, max(min(order.size // _ENOUGH, 40), 2))
+    mean = np.array([means.flat[b].mean() for b in bins])
+    variance = np.array([_lower_mean(squares.flat[b]) for b in bins])
+    return _line(np.maximum(mean, 0.0), variance)
+
+
+def _lower_mean(squares: np.ndarray) -> float:
+    """Variance from the lower four fifths of squared normal variables; unlike a median it stands counts of a few."""
+    return float(np.sort(squares)[: max(4 * squares.size // 5, 1)].mean()) / _LOWER_SHARE
+
+
+def _line(mean: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
+    """Gain and sigma of ``variance = gain * mean + sigma^2``, both at least 0, what lies far above counting less."""
+    from scipy.optimize import nnls
+
+    columns = np.stack([mean, np.ones_like(mean)], axis=1)
+    weights = 1.0 / np.maximum(variance, 0.1 * variance.mean() + 1e-300)
+    for _ in range(20):
+        (gain, square), _ = nnls(columns * weights[:, None], variance * weights)
+        fitted = np.maximum(columns @ [gain, square], 1e-300)
+        weights = 1.0 / (fitted * (1.0 + (np.maximum(variance / fitted - 1.0, 0.0) / 0.1) ** 2))
+    return float(gain), float(np.sqrt(square))
 
 
 def _complex_level(k: np.ndarray, sampling: np.ndarray | None) -> float:

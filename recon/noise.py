@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._noise_level import estimate_gain
 from recon._noise_level import estimate_sigma as estimate_sigma
 from solvers import arrays
 from solvers.arrays import Array
@@ -190,6 +191,18 @@ class PoissonGaussian(NoiseModel):
         object.__setattr__(self, "gain", positive_float("gain", self.gain))
         object.__setattr__(self, "sigma", positive_float("sigma", self.sigma, zero=True))
         object.__setattr__(self, "background", positive_float("background", self.background, zero=True))
+
+    @classmethod
+    def estimated(cls, y: Array, operator: Any) -> NoiseModel:
+        """The model whose variance grows with the mean as that of ``y`` does; Gaussian where it does not grow."""
+        _require_real(y, "Photon counts")
+        if y.ndim < 2 or min(y.shape[-2:]) < 2:
+            raise ShapeError(
+                f"y has shape {tuple(y.shape)}; expected two axes to find gain and readout noise from. "
+                "Pass noise=PoissonGaussian(gain, sigma)."
+            )
+        gain, sigma = estimate_gain(y, operator)
+        return cls(gain, sigma) if gain > 0 else Gaussian(sigma)
 
     def _sample(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         counts = rng.poisson(_expected(clean + self.background) / self.gain)

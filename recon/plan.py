@@ -10,7 +10,7 @@ import numpy as np
 
 from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
-from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, Working, estimate_sigma
+from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
 from recon.operators.base import Operator
 from recon.operators.pointwise import Mask
 from recon.operators.wrappers import as_operator
@@ -21,7 +21,7 @@ from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, s
 from solvers.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 
 PRIORS = ("auto", "tv", "tgv", "wavelet", "tikhonov", "none")
-NOISES = ("auto", "gaussian", "poisson", "impulse", "speckle")
+NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle")
 SOLVERS = ("auto", "admm", "fista", "pdhg", "cg")
 DEFAULT_TOL = 1e-3
 DEFAULT_MAX_ITER = 500
@@ -244,6 +244,8 @@ def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) 
             )
         if noise == "speckle":
             noise, reason = Speckle(estimate_looks(y, operator)), "looks estimated from the measurement"
+        elif noise == "poisson-gaussian":
+            noise, reason = PoissonGaussian.estimated(y, operator), "estimated from the measurement"
         else:
             noise = Poisson() if noise == "poisson" else Impulse()
     if not isinstance(noise, NoiseModel):

@@ -12,7 +12,7 @@ import torch
 from skimage import data, util
 
 from recon import Gaussian, Impulse, Poisson, PoissonGaussian, Rician, Speckle, _noise_other, noise, plan, reconstruct
-from recon._noise_level import estimate_looks
+from recon._noise_level import estimate_gain, estimate_looks
 from recon._operator_checks import dense
 from recon.operators import Blur, CartesianMRI, Identity, Mask, ParallelBeam
 from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, ShapeError
@@ -179,6 +179,26 @@ def test_photons_and_readout_noise_beat_the_assumption_of_white_noise():
     x, info = reconstruct(y, A, noise=PoissonGaussian(1.0, 1.0), return_info=True)
     assert info.trusted
     assert psnr(truth / 30, x / 30) > psnr(truth / 30, reconstruct(y, A) / 30)
+
+
+@pytest.mark.parametrize(("gain", "sigma"), [(0.01, 0.02), (0.002, 0.05), (0.05, 0.0)])
+def test_gain_and_readout_noise_are_found(gain, sigma):
+    truth = photograph(2)
+    A = Blur(np.ones((5, 5)) / 25, truth.shape)
+    y = PoissonGaussian(gain, sigma).sample(A(truth), rng=0)
+    found = estimate_gain(y, A)
+    np.testing.assert_allclose(
+        found[0] * np.array([0.2, 0.8]) + found[1] ** 2, gain * np.array([0.2, 0.8]) + sigma**2, rtol=0.15
+    )
+    assert found[0] == pytest.approx(gain, rel=0.25)
+
+
+def test_noise_that_does_not_grow_is_gaussian():
+    y = Gaussian(0.1).sample(np.ones((64, 64)), rng=0)
+    text = str(plan(y, Identity(y.shape), noise="poisson-gaussian"))
+    assert "Gaussian, 0.1" in text or "Gaussian, 0.09" in text or "each, and Gaussian" in text
+    with pytest.raises(ShapeError, match="expected two axes"):
+        plan(np.ones(9), Identity((9,)), noise="poisson-gaussian")
 
 
 @pytest.mark.parametrize("kind", ["salt and pepper", "random"])
