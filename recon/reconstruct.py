@@ -107,7 +107,7 @@ def reconstruct(
         What a good image looks like.
     solver : {"auto", "admm", "fista", "pdhg", "cg"} or callable
         How to minimise; a callable builds an algorithm from ``(data, prior, strength)``.
-    noise : {"auto", "gaussian", "poisson", "impulse", "speckle"}, float, array or noise model
+    noise : {"auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle"}, float, array or noise model
         A number is the standard deviation in the unit of ``y``, an array that of each sample; for the models see
         :mod:`recon.noise`.
     strength : "auto" or float
