@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from priors.huber import HuberTV as HuberTV
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
+    from priors.sparsity import Sparsity as Sparsity
     from priors.total_generalised_variation import TGV as TGV
     from priors.total_variation import TotalVariation as TotalVariation
+    from priors.undecimated import UndecimatedWavelet as UndecimatedWavelet
+    from priors.undecimated import WaveletFrame as WaveletFrame
     from priors.vectorial import VectorialTV as VectorialTV
     from priors.wavelet import Wavelet as Wavelet
 
@@ -27,11 +30,14 @@ __getattr__, __dir__, __all__ = attach(
         "HuberTV": "priors.huber",
         "NonNegative": "priors.constraints",
         "Prior": "priors.base",
+        "Sparsity": "priors.sparsity",
         "TGV": "priors.total_generalised_variation",
         "Tikhonov": "priors.quadratic",
         "TotalVariation": "priors.total_variation",
+        "UndecimatedWavelet": "priors.undecimated",
         "VectorialTV": "priors.vectorial",
         "Wavelet": "priors.wavelet",
+        "WaveletFrame": "priors.undecimated",
         "Zero": "priors.quadratic",
     },
 )
