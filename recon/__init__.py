@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recon.check import check_prior as check_prior
     from recon.check import check_solver as check_solver
     from recon.fbp import fbp as fbp
+    from recon.fdk import fdk as fdk
     from recon.noise import Gaussian as Gaussian
     from recon.noise import Poisson as Poisson
     from recon.noise import PoissonGaussian as PoissonGaussian
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = attach(
         "check_prior": "recon.check",
         "check_solver": "recon.check",
         "fbp": "recon.fbp",
+        "fdk": "recon.fdk",
         "plan": "recon.plan",
         "reconstruct": "recon.reconstruct",
     },

@@ -135,6 +135,37 @@ class ConeBeam(VolumeScan):
         """Height of the source in each view, over the middle of the volume."""
         return self.pitch / (2 * np.pi) * self.angles
 
+    def slopes(self) -> np.ndarray:
+        """How steeply the rays rise, upwards by along: (angles, detector rows, detector columns)."""
+        rows = np.arange(self.detectors[0])[:, None]
+        return self.rays.e0[:, None] + self.rays.e1[:, None] * rows
+
+    def smear(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        r"""Sum over views of ``weights[k]`` times the view's value where each voxel projects, linear between cells.
+
+        .. math:: b_{ijl} = \sum_k w_k \, (source\_distance / L_{ijk})^2 \, y_k(u_k, v_k)
+
+        ``L`` is the distance of the voxel from the source as seen from above, along the central ray for a flat detector
+        and along the voxel's own for a curved one. The back-projection of :func:`recon.fdk`, for circular scans.
+        """
+        from recon.operators import _cone_smear
+
+        scans = y.reshape(-1, *self.out_shape)
+        views = _cone_smear.views_of(self, weights)
+        x = np.stack([_cone_smear.smear(scan, views, self.in_shape) for scan in scans])
+        return x.reshape(y.shape[:-3] + self.in_shape)
+
+    def widened(self, left: int, right: int) -> ConeBeam:
+        """The same scan with so many more columns at the ends of the detector."""
+        rows, columns = self.detectors
+        wide = {"detectors": (rows, left + columns + right), "center": (self.center[0], self.center[1] + left)}
+        make: Callable[..., ConeBeam] = type(self)
+        return make(self.in_shape, self.angles, **{**self._geometry(), **wide})
+
+    def _geometry(self) -> dict[str, Any]:
+        names = ("source_distance", "detector_distance", "detectors", "spacing", "detector_spacing", "center")
+        return {name: getattr(self, name) for name in (*names, "pitch", "detector")}
+
     def _courses(self) -> np.ndarray:
         """From the source to the columns of the detector, seen from above: (angles, columns, 2) in x and y."""
         u = (np.arange(self.detectors[1]) - self.center[1]) * self.detector_spacing[1]
@@ -169,8 +200,11 @@ class ConeBeam(VolumeScan):
         columns = 2 * reach * (fan if self.detector == "curved" else math.tan(fan)) / self.detector_spacing[1]
         return covering(rows, shape[0]), covering(columns, shape[2])
 
+    def rows(self, indices: np.ndarray) -> ConeBeam:
+        """The same scan of some of the views alone."""
+        make, (shape, angles) = self.__reduce__()
+        return make(shape, angles[indices])
+
     def __reduce__(self) -> tuple[Callable[..., ConeBeam], tuple[Any, ...]]:
         # Rebuilt from its arguments: small, and read-only stays read-only.
-        names = ("source_distance", "detector_distance", "detectors", "spacing", "detector_spacing", "center")
-        arguments = {name: getattr(self, name) for name in (*names, "pitch", "detector")}
-        return partial(type(self), **arguments), (self.in_shape, self.angles)
+        return partial(type(self), **self._geometry()), (self.in_shape, self.angles)
