@@ -34,6 +34,7 @@ from solvers.regularised import Regularised
 
 REFRESH = 25  # steps after which A^H A x is computed afresh, before its rounding errors add up
 BALANCED = 2.0  # imbalance that is left alone
+STIFFER = 3.0  # first penalty of a constraint over that of the prior
 STEP_OF_SPREAD = 0.3  # a grey-value step that matters, over the standard deviation of the image
 BALANCE_AT = frozenset((2, 5, 9, 14, 20, 30, 45, 70, 100, 150, 200))  # finitely often: convergence is kept
 
@@ -126,7 +127,7 @@ class ADMM(Regularised):
         return len(self.data.operator.in_shape)
 
     def init(self, x0: Array) -> ADMMState:
-        rho = tuple(self._first_penalty(split, x0) for split in self._splits)
+        rho = self._first_penalties(x0)
         starts = [split.start(x0, self._step(split, r)) for split, r in zip(self._splits, rho, strict=True)]
         variables, b = zip(*starts, strict=True)
         Gx = None if self._closed_form or self._factors is not None else self.data.operator.gram(x0)
@@ -249,10 +250,14 @@ class ADMM(Regularised):
         floor = max(arrays.eps(self._back) * float(np.max(total)), 1e-30)
         return arrays.asarray(1.0 / np.maximum(total, floor), self._back)
 
-    def _first_penalty(self, split: Split, x0: Array) -> float:
-        if not split.tunable:  # data and constraints: on the scale of the data's curvature
-            return self._curvature
-        return max(self.strength, 1e-30) / self._scale(x0)
+    def _first_penalties(self, x0: Array) -> tuple[float, ...]:
+        """Those of the prior from the size of its features; the data's from their curvature; constraints follow."""
+        tuned = max(self.strength, 1e-30) / self._scale(x0)
+        bound = STIFFER * tuned if any(split.tunable for split in self._splits) else self._curvature
+        return tuple(
+            tuned if split.tunable else self._curvature if split.term.function is self.data else bound
+            for split in self._splits
+        )
 
     @cached_property
     def _curvature(self) -> float:
