@@ -68,6 +68,9 @@ class Pansharpening(LinearOperator):
         self.pan_response = _pan_response(pan_response, bands)
         super().__init__(shape, (math.prod(self.coarse_shape) + rows * columns,))
         self._response = Constant(self._transfer())
+        self._alike = bool(
+            (self.band_mtf == self.band_mtf[0]).all()
+        )  # then a hundred bands cost no more than their sum
         self._weights = Constant(self.pan_response[:, None, None])
 
     def _transfer(self) -> np.ndarray:
@@ -125,6 +128,11 @@ class Pansharpening(LinearOperator):
         return self._weights.like(pan) * pan[..., None, :, :]
 
     @cached_property
+    def _coarse_power(self) -> Constant:
+        """``D H (D H)^T`` of one band, over the coarse frequencies."""
+        return Constant(fold(self._response.double[0] ** 2, self.factor))
+
+    @cached_property
     def _overlap(self) -> np.ndarray:
         """``sum over aliases of H_b H_c``, (rows, columns, bands, bands): the bands' products through ``D H``."""
         response, bands = self._response.double, len(self.band_mtf)
@@ -145,6 +153,8 @@ class Pansharpening(LinearOperator):
         return float(np.linalg.eigvalsh(whole).max())
 
     def norm(self) -> float:
+        if self._alike:  # one band is seen twice over, by D H and by the panchromatic image
+            return math.sqrt(float(self._coarse_power.double.max()) + float(self.pan_response @ self.pan_response))
         return math.sqrt(self._largest)
 
     def factors(self) -> tuple[LinearOperator, LinearOperator]:
@@ -154,11 +164,12 @@ class Pansharpening(LinearOperator):
         # Woodbury; the panchromatic rows, whose product is s I, are eliminated first. What is left couples the bands
         # of one coarse frequency. Transforms are orthonormal, so all of it happens between two of them.
         response, weights = self._response.like(b), self._weights.like(b)
-        total = float(self.pan_response @ self.pan_response) + (rho[..., 0, :, :] if getattr(rho, "ndim", 0) else rho)
+        total = float(self.pan_response @ self.pan_response) + _per_image(rho)
         spectrum = cosine_2d(b)
         pan = self._seen(spectrum) / total
         coarse = fold(response * (spectrum - weights * pan[..., None, :, :]), self.factor)
-        u = response * unfold(self._bands_solved(coarse, rho), self.factor)
+        solved = self._alike_bands_solved(coarse, rho, total) if self._alike else self._bands_solved(coarse, rho)
+        u = response * unfold(solved, self.factor)
         v = pan - self._seen(u) / total
         return inverse_cosine_2d((spectrum - u - weights * v[..., None, :, :]) / rho)
 
@@ -174,8 +185,19 @@ class Pansharpening(LinearOperator):
             inverse = inverse.to(coarse.dtype)
         return xp.moveaxis((inverse @ columns)[..., 0], -1, -3)
 
+    def _alike_bands_solved(self, coarse: Array, rho: Any, total: Any) -> Array:
+        """The same where all bands have one transfer: the matrix is a multiple of ``I`` less one of ``w w^T``."""
+        power, weights = self._coarse_power.like(coarse), self._weights.like(coarse)
+        along = self._seen(coarse) * power / (total * (power + _per_image(rho)) - power * (total - _per_image(rho)))
+        return (coarse + weights * along[..., None, :, :]) / (power + rho)
+
     def __repr__(self) -> str:
         return f"Pansharpening({self.in_shape}, factor={self.factor})"
+
+
+def _per_image(rho: Any) -> Any:
+    """A shift for arrays without the axis of the bands."""
+    return rho[..., 0, :, :] if getattr(rho, "ndim", 0) else rho
 
 
 def _whole_blocks(shape: Sequence[int], factor: int) -> tuple[tuple[int, ...], int]:
