@@ -115,11 +115,16 @@ def test_panchromatic_image_and_layout():
     np.testing.assert_allclose(dense(A)[12 * 2 :], np.kron(w, np.eye(32)), atol=1e-14)
 
 
-def test_pansharpening_solves_with_one_shift_an_image():
-    A = Pansharpening((2, 6, 4), 2, band_mtf=[0.2, 0.4])
+@pytest.mark.parametrize("mtf", [0.3, [0.2, 0.4]])
+def test_pansharpening_solves_with_one_shift_an_image(mtf):
+    A = Pansharpening((2, 6, 4), 2, band_mtf=mtf, pan_response=[0.9, 0.4])
     b, rho = RNG.standard_normal((2, 2, 6, 4)), np.array([0.1, 2.0]).reshape(2, 1, 1, 1)
     each = np.stack([A.solve_shifted(b[i], float(rho[i, 0, 0, 0])) for i in range(2)])
     np.testing.assert_allclose(A.solve_shifted(b, rho), each, atol=1e-12)
+    matrix = dense(A)
+    first = np.linalg.solve(matrix.T @ matrix + 0.1 * np.eye(48), b[0].ravel())
+    np.testing.assert_allclose(each[0].ravel(), first, atol=1e-10)
+    np.testing.assert_allclose(A.norm(), np.linalg.norm(matrix, 2))
 
 
 def test_pansharpening_beats_upsampling_and_brovey():

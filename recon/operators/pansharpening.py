@@ -68,9 +68,7 @@ class Pansharpening(LinearOperator):
         self.pan_response = _pan_response(pan_response, bands)
         super().__init__(shape, (math.prod(self.coarse_shape) + rows * columns,))
         self._response = Constant(self._transfer())
-        self._alike = bool(
-            (self.band_mtf == self.band_mtf[0]).all()
-        )  # then a hundred bands cost no more than their sum
+        self._alike = bool((self.band_mtf == self.band_mtf[0]).all())  # many bands are then no harder than one
         self._weights = Constant(self.pan_response[:, None, None])
 
     def _transfer(self) -> np.ndarray:
