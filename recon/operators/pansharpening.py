@@ -68,7 +68,7 @@ class Pansharpening(LinearOperator):
         self.pan_response = _pan_response(pan_response, bands)
         super().__init__(shape, (math.prod(self.coarse_shape) + rows * columns,))
         self._response = Constant(self._transfer())
-        self._alike = bool((self.band_mtf == self.band_mtf[0]).all())  # many bands are then no harder than one
+        self._one_mtf = bool((self.band_mtf == self.band_mtf[0]).all())  # many bands are then no harder than one
         self._weights = Constant(self.pan_response[:, None, None])
 
     def _transfer(self) -> np.ndarray:
@@ -151,7 +151,7 @@ class Pansharpening(LinearOperator):
         return float(np.linalg.eigvalsh(whole).max())
 
     def norm(self) -> float:
-        if self._alike:  # one band is seen twice over, by D H and by the panchromatic image
+        if self._one_mtf:  # one band is seen twice over, by D H and by the panchromatic image
             return math.sqrt(float(self._coarse_power.double.max()) + float(self.pan_response @ self.pan_response))
         return math.sqrt(self._largest)
 
@@ -166,7 +166,7 @@ class Pansharpening(LinearOperator):
         spectrum = cosine_2d(b)
         pan = self._seen(spectrum) / total
         coarse = fold(response * (spectrum - weights * pan[..., None, :, :]), self.factor)
-        solved = self._alike_bands_solved(coarse, rho, total) if self._alike else self._bands_solved(coarse, rho)
+        solved = self._one_mtf_solved(coarse, rho, total) if self._one_mtf else self._bands_solved(coarse, rho)
         u = response * unfold(solved, self.factor)
         v = pan - self._seen(u) / total
         return inverse_cosine_2d((spectrum - u - weights * v[..., None, :, :]) / rho)
@@ -183,7 +183,7 @@ class Pansharpening(LinearOperator):
             inverse = inverse.to(coarse.dtype)
         return xp.moveaxis((inverse @ columns)[..., 0], -1, -3)
 
-    def _alike_bands_solved(self, coarse: Array, rho: Any, total: Any) -> Array:
+    def _one_mtf_solved(self, coarse: Array, rho: Any, total: Any) -> Array:
         """The same where all bands have one transfer: the matrix is a multiple of ``I`` less one of ``w w^T``."""
         power, weights = self._coarse_power.like(coarse), self._weights.like(coarse)
         along = self._seen(coarse) * power / (total * (power + _per_image(rho)) - power * (total - _per_image(rho)))
