@@ -138,10 +138,11 @@ class Speckle(NoiseModel):
         from scipy.special import digamma, polygamma
 
         xp = arrays.namespace(y)
-        measured = y if operator.sampling is None else y[..., operator.sampling]
-        if not arrays.to_float(measured.min()) > 0:
+        everywhere = True if operator.sampling is None else operator.sampling
+        lowest = float(arrays.to_numpy(y)[..., np.broadcast_to(everywhere, operator.out_shape)].min())
+        if not lowest > 0:
             raise ArgumentError(
-                f"y goes down to {arrays.to_float(measured.min()):g}; intensities with speckle are above 0. "
+                f"y goes down to {lowest:g}; intensities with speckle are above 0. "
                 "Leave such samples out with operators.Mask(y > 0)."
             )
         shift = float(digamma(self.looks)) - math.log(self.looks)  # the mean of log g

@@ -299,3 +299,25 @@ def test_measurements_that_a_model_cannot_have(model, y, error, match):
 def test_rician_noise_is_refused_where_the_measurement_is_complex():
     with pytest.raises(OperatorError, match="noise='gaussian'"):
         plan(np.ones((4, 4)), CartesianMRI(np.ones((4, 4))), noise=Rician(1.0))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        np.linspace(0.05, 0.2, 16),
+        Poisson(gain=0.1),
+        PoissonGaussian(0.1, 0.05),
+        "poisson-gaussian",
+        Impulse(),
+        Speckle(10),
+        Rician(0.1),
+    ],
+    ids=str,
+)
+def test_tensors_are_reconstructed_like_arrays(model):
+    y = 1 + 0.1 * RNG.random((16, 16)) + np.add.outer(np.zeros(16), np.linspace(0, 1, 16))
+    A = Mask(RNG.random((16, 16)) < 0.9)
+    expected = reconstruct(y, A, noise=model, strength=0.01, max_iter=20)
+    found = reconstruct(torch.from_numpy(y), A, noise=model, strength=0.01, max_iter=20)
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
