@@ -10,6 +10,7 @@ import scipy.io
 import scipy.ndimage
 from PIL import Image
 
+from benchmarks.problems import photograph, psnr
 from recon import reconstruct
 from recon._operator_checks import dense
 from recon.operators import Downsample, MultiFrame, Resample, Shift
@@ -154,6 +155,14 @@ def test_without_antialiasing_it_interpolates():
     np.testing.assert_allclose(Resample((12,), (4,), kernel="linear", antialias=False)(x), x[1::3], atol=1e-14)
 
 
+def test_super_resolution_beats_interpolation():
+    truth = photograph("camera", 96)
+    A = Resample(truth.shape, (32, 32))
+    y = A(truth) + 0.002 * np.random.default_rng(0).standard_normal((32, 32), dtype=np.float32)
+    interpolated = Resample((32, 32), truth.shape)(y)
+    assert psnr(truth, reconstruct(y, A, strength=3e-4)) > psnr(truth, interpolated) + 0.5
+
+
 def test_wrong_resampling_says_what_is_wrong():
     with pytest.raises(ShapeError, match="as many axes"):
         Resample((4, 4), (2,))
@@ -219,8 +228,6 @@ def test_all_the_fractions_of_a_pixel_make_the_fine_image():
 
 
 def test_eight_frames_are_better_than_one():
-    from benchmarks.problems import photograph, psnr
-
     truth = photograph("camera", 96)
     shifts = np.random.default_rng(1).uniform(0, 3, (8, 2))
     shifts[0] = 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.problems import photograph, psnr
 from recon import psf as psfs
+from recon import reconstruct
 from recon._operator_checks import dense
 from recon.operators import Blur, VaryingBlur
 from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError
@@ -79,6 +81,16 @@ def test_brightness_is_kept_where_the_psfs_keep_it():
     given = np.array([[psfs.gaussian(s, size=11) for s in (0.5, 1.5)], [psfs.gaussian(s, size=11) for s in (1, 2)]])
     x = RNG.random((20, 30))
     assert VaryingBlur(given, (20, 30), tolerance=0)(x).sum() == pytest.approx(x.sum())
+
+
+def test_deblurring_knows_the_psf_of_each_place():
+    truth = photograph("camera", 64)
+    given = np.array([[psfs.gaussian(s, size=11) for s in (0.4, 1.8)]])
+    A = VaryingBlur(given, truth.shape, boundary="reflecting")
+    y = A(truth) + 0.005 * np.random.default_rng(0).standard_normal(truth.shape, dtype=np.float32)
+    average = Blur(given[0].mean(axis=0), truth.shape, boundary="reflecting")
+    everywhere, on_average = (psnr(truth, reconstruct(y, B, strength=1e-3, max_iter=100)) for B in (A, average))
+    assert everywhere > max(on_average, psnr(truth, y)) + 1
 
 
 def test_positions_are_pixels_of_the_measurement():

@@ -25,6 +25,8 @@ class Downsample(LinearOperator):
     The pixel kept is ``(factor - 1) // 2`` of its block. A PSF of odd size is centred on that pixel, one of even size
     half a pixel beyond it, which for an even factor is the middle of the block: where the field puts a coarse pixel.
 
+    The borders wrap around, for the closed forms; :class:`Resample` mirrors them, as photographs want.
+
     Parameters
     ----------
     factor : int or tuple of int

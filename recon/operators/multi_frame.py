@@ -34,6 +34,8 @@ class MultiFrame(LinearOperator):
     ``S_k`` is the periodic :class:`Shift` by ``shifts[k]`` fine pixels, ``H`` and ``D`` the blur and the decimation of
     :class:`Downsample`. Frames that see different fractions of a pixel hold together what none of them holds alone.
 
+    The borders wrap around; leave a margin of the blur and the shifts out of account where they do not.
+
     At each coarse frequency the frames see mixtures of the ``factor ** d`` fine frequencies that it stands for; the
     normal operator is a small matrix there, which gives ``solve_shifted`` its closed form.
 
