@@ -51,6 +51,11 @@ class PlanarScan(LinearOperator):
         make: Callable[..., Self] = type(self)
         return make(self.in_shape, self.angles, **{**self._geometry(), **wide})
 
+    def rows(self, indices: np.ndarray) -> Self:
+        """The same scan of some of the views alone."""
+        make: Callable[..., Self] = type(self)
+        return make(self.in_shape, self.angles[indices], **self._geometry())
+
     def _scratch(self) -> int:
         """Elements of working memory for one image."""
         return (max(self.in_shape) + 64) ** 2
@@ -72,12 +77,12 @@ class PlanarScan(LinearOperator):
         """Sum over the marching directions of what ``collect`` makes of their rays."""
         sinograms = plain(y.reshape(-1, *self.out_shape))
         x = np.empty((len(sinograms), *self.in_shape), y.dtype)
+        along_rows, along_columns = self.marching
         for piece in self._pieces(sinograms):
-            along_rows, along_columns = (
-                collect(sinograms[piece], g, shape)
-                for g, shape in zip(self.marching, (self.in_shape, self.in_shape[::-1]), strict=True)
-            )
-            np.add(along_rows, along_columns.swapaxes(1, 2), out=x[piece])
+            x[piece] = collect(
+                sinograms[piece], along_rows, self.in_shape
+            )  # one after the other, to hold one at a time
+            x[piece] += collect(sinograms[piece], along_columns, self.in_shape[::-1]).swapaxes(1, 2)
         return x.reshape(y.shape[:-2] + self.in_shape)
 
     def _pieces(self, batch: np.ndarray) -> list[slice]:

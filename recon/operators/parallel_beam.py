@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recon.operators import _marching_numba, _marching_torch
-from recon.operators._marching import PHASES, Marching, split_views
+from recon.operators._marching import Marching, split_views
 from recon.operators._planar_scan import PlanarScan, angles_argument, cell_position, covering, image_shape
 from solvers.validation import positive_float, positive_int
 
@@ -100,9 +100,6 @@ class ParallelBeam(PlanarScan):
 
     def _collect(self, y: np.ndarray, g: Marching, shape: tuple[int, ...]) -> np.ndarray:
         return _marching_numba.back_project(y, g, shape)
-
-    def _scratch(self) -> int:
-        return super()._scratch() + max(len(g.views) * PHASES * (g.width + 64) for g in self.marching)
 
     def smear(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         r"""Sum over views of ``weights[k]`` times the view's value where each pixel projects, linear between cells.
