@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from priors.differences import Gradient as Gradient
     from priors.directional import DirectionalTV as DirectionalTV
     from priors.huber import HuberTV as HuberTV
+    from priors.low_rank import LocallyLowRank as LocallyLowRank
+    from priors.low_rank import NuclearNorm as NuclearNorm
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
     from priors.sparsity import Sparsity as Sparsity
@@ -28,7 +30,9 @@ __getattr__, __dir__, __all__ = attach(
         "DirectionalTV": "priors.directional",
         "Gradient": "priors.differences",
         "HuberTV": "priors.huber",
+        "LocallyLowRank": "priors.low_rank",
         "NonNegative": "priors.constraints",
+        "NuclearNorm": "priors.low_rank",
         "Prior": "priors.base",
         "Sparsity": "priors.sparsity",
         "TGV": "priors.total_generalised_variation",
