@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._psf_path import odd_size, time_in_pixels
 from solvers import arrays
 from solvers.errors import ArgumentError, DTypeError, ShapeError
 from solvers.validation import positive_float, positive_int, require_finite
@@ -102,7 +103,7 @@ def motion(length: float, degrees: float = 0.0, size: int | None = None) -> np.n
     half = 0.5 * positive_float("length", length)
     angle = math.radians(_finite("degrees", degrees))
     end = np.array([-half * math.sin(angle), half * math.cos(angle)])
-    return _time_in_pixels(np.stack([-end, end]), size)
+    return time_in_pixels(np.stack([-end, end]), size)
 
 
 def camera_shake(length: float, size: int | None = None, smoothness: float = 0.98, *, rng: Any = None) -> np.ndarray:
@@ -139,7 +140,7 @@ def camera_shake(length: float, size: int | None = None, smoothness: float = 0.9
     for t in range(1, len(velocity)):
         velocity[t] += smoothness * velocity[t - 1]
     path = np.cumsum(velocity * (length / np.linalg.norm(velocity, axis=1).sum()), axis=0)
-    return _time_in_pixels(path - path.mean(axis=0), size)
+    return time_in_pixels(path - path.mean(axis=0), size)
 
 
 def defocus(radius: float, size: int | None = None) -> np.ndarray:
@@ -165,7 +166,7 @@ def defocus(radius: float, size: int | None = None) -> np.ndarray:
            [0.025, 0.145, 0.025]])
     """
     radius = positive_float("radius", radius)
-    n = _odd_size(radius - 0.5) if size is None else positive_int("size", size)
+    n = odd_size(radius - 0.5) if size is None else positive_int("size", size)
     parts = 64  # lines to a pixel; along a line the covered length is exact
     lines = np.arange(n * parts) / parts - n // 2 - 0.5 + 0.5 / parts
     chord = np.sqrt(np.maximum(radius**2 - lines**2, 0.0))
@@ -207,7 +208,7 @@ def airy(wavelength: float, na: float, pixel: float, size: int | None = None) ->
 
     scale = 2 * math.pi * positive_float("na", na) * positive_float("pixel", pixel)  # v of one pixel
     scale /= positive_float("wavelength", wavelength)
-    n = _odd_size(13.324 / scale) if size is None else positive_int("size", size)
+    n = odd_size(13.324 / scale) if size is None else positive_int("size", size)
     parts = 2 * math.ceil(2 * scale) + 3  # points to a side of a pixel, a dozen to the width of a ring
     offsets = (np.arange(parts) + 0.5) / parts - 0.5
     rows = scale * (np.arange(n) - n // 2)[:, None]
@@ -286,38 +287,6 @@ def _window(point: np.ndarray, size: int | None) -> tuple[slice, ...]:
             f"expected at most {2 * min(reach) + 1}. Pass less, or a larger picture."
         )
     return window
-
-
-def _time_in_pixels(path: np.ndarray, size: int | None) -> np.ndarray:
-    """Share of the time that a point spends in each pixel as it passes the corners (t, 2) of ``path`` evenly."""
-    needed = _odd_size(float(np.abs(path).max()) - 0.5)
-    n = needed if size is None else positive_int("size", size)
-    if n < needed:
-        raise ArgumentError(f"size is {n}, which does not hold the path; expected at least {needed}. Pass {needed}.")
-    psf = np.zeros((n, n))
-    for start, end in itertools.pairwise(path):
-        times = _crossings(start, end)
-        middles = start + (0.5 * (times[1:] + times[:-1]))[:, None] * (end - start)
-        # A path along an edge belongs to both pixels; the tiny step keeps it symmetric over its two ways.
-        for side in (-1e-9, 1e-9):
-            rows, columns = np.clip(np.rint(middles + side).astype(int).T + n // 2, 0, n - 1)
-            np.add.at(psf, (rows, columns), np.diff(times))
-    return psf / psf.sum()
-
-
-def _crossings(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """When a movement from ``start`` to ``end`` enters another pixel, its own begin 0 and end 1 included."""
-    times = [np.array([0.0, 1.0])]
-    for a, b in zip(start, end, strict=True):
-        edges = np.arange(math.ceil(min(a, b) - 0.5), math.floor(max(a, b) - 0.5) + 1) + 0.5
-        if edges.size and a != b:
-            times.append((edges - a) / (b - a))
-    return np.unique(np.clip(np.concatenate(times), 0.0, 1.0))
-
-
-def _odd_size(reach: float) -> int:
-    """The smallest odd number of pixels that reaches ``reach`` beyond the middle of the central one's neighbours."""
-    return 2 * max(math.ceil(reach - 1e-9), 0) + 1
 
 
 def _each(name: str, value: Any, ndim: int) -> tuple[Any, ...]:
