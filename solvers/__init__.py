@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from solvers.loop import unroll as unroll
     from solvers.optimised_gradient import OGM as OGM
     from solvers.optimised_gradient import POGM as POGM
+    from solvers.ordered_subsets import OrderedSubsets as OrderedSubsets
+    from solvers.ordered_subsets import StochasticPDHG as StochasticPDHG
     from solvers.primal_dual import PDHG as PDHG
     from solvers.quasi_newton import LBFGS as LBFGS
     from solvers.splitting import DouglasRachford as DouglasRachford
     from solvers.splitting import HalfQuadratic as HalfQuadratic
     from solvers.three_operator import PD3O as PD3O
     from solvers.three_operator import CondatVu as CondatVu
+    from solvers.tomography import MLEM as MLEM
+    from solvers.tomography import OSEM as OSEM
+    from solvers.tomography import SART as SART
+    from solvers.tomography import SIRT as SIRT
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -51,15 +57,21 @@ __getattr__, __dir__, __all__ = attach(
         "LeastSquares": "solvers.data_terms",
         "LinearisedADMM": "solvers.linearised_admm",
         "MINRES": "solvers.krylov",
+        "MLEM": "solvers.tomography",
         "OGM": "solvers.optimised_gradient",
+        "OSEM": "solvers.tomography",
+        "OrderedSubsets": "solvers.ordered_subsets",
         "PD3O": "solvers.three_operator",
         "PDHG": "solvers.primal_dual",
         "POGM": "solvers.optimised_gradient",
         "PoissonLikelihood": "solvers.data_terms",
         "ProximalGradient": "solvers.gradient",
         "RegularisedCG": "solvers.krylov",
+        "SART": "solvers.tomography",
+        "SIRT": "solvers.tomography",
         "Solution": "solvers.loop",
         "Status": "solvers.loop",
+        "StochasticPDHG": "solvers.ordered_subsets",
         "solve": "solvers.loop",
         "steps": "solvers.loop",
         "unroll": "solvers.loop",

@@ -6,8 +6,9 @@ A data term is ``loss(A x; y)``. ``loss`` works on measurements, so that a solve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 from solvers import arrays
 from solvers.arrays import Array
@@ -47,6 +48,10 @@ class DataTerm:
         """Largest curvature of the loss (its gradient's Lipschitz constant), or None where there is no bound."""
         return None
 
+    def part(self, operator: Any, take: Callable[[Array], Array]) -> Self:
+        """The term of a part of the measurement: ``operator`` measures it, ``take`` picks it."""
+        return replace(self, operator=operator, y=take(self.y))
+
     def value(self, x: Array) -> Any:
         """``loss(A x)``."""
         return self.loss(self.operator(x))
@@ -74,6 +79,11 @@ class LeastSquares(DataTerm):
     def quadratic(self) -> bool:  # type: ignore[override]
         """True without weights."""
         return self.weights is None
+
+    def part(self, operator: Any, take: Callable[[Array], Array]) -> Self:
+        """The term of a part of the measurement, with its weights."""
+        part = super().part(operator, take)
+        return part if self.weights is None else replace(part, weights=take(self.weights + 0 * self.y))
 
     def loss(self, w: Array) -> Any:
         r = w - self.y

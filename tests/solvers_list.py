@@ -47,8 +47,10 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "lsqr": (least_squares("LSQR"), 13),
     "minres": (minres, 13),
     "ogm": (regularised("OGM"), 70),
+    "ordered subsets": (regularised("OrderedSubsets"), 90),
     "pd3o": (regularised("PD3O"), 90),
     "pdhg": (regularised("PDHG"), 70),
     "pogm": (regularised("POGM"), 60),
+    "stochastic pdhg": (regularised("StochasticPDHG"), 150),
     "proximal gradient": (regularised("ProximalGradient"), 90),
 }

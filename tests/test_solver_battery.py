@@ -18,10 +18,12 @@ MODULES = [
     "solvers.krylov",
     "solvers.linearised_admm",
     "solvers.optimised_gradient",
+    "solvers.ordered_subsets",
     "solvers.quasi_newton",
     "solvers.splitting",
     "solvers.step_sizes",
     "solvers.three_operator",
+    "solvers.tomography",
 ]
 
 
