@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from priors.constraints import NonNegative as NonNegative
     from priors.differences import Gradient as Gradient
     from priors.directional import DirectionalTV as DirectionalTV
+    from priors.entropy import Entropy as Entropy
     from priors.huber import HuberTV as HuberTV
     from priors.low_rank import LocallyLowRank as LocallyLowRank
     from priors.low_rank import NuclearNorm as NuclearNorm
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
+    from priors.sets import KnownRegion as KnownRegion
+    from priors.sets import NormBall as NormBall
+    from priors.sets import Simplex as Simplex
+    from priors.sobolev import Laplacian as Laplacian
+    from priors.sobolev import Sobolev as Sobolev
     from priors.sparsity import Sparsity as Sparsity
     from priors.total_generalised_variation import TGV as TGV
     from priors.total_variation import TotalVariation as TotalVariation
@@ -28,12 +34,18 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Box": "priors.constraints",
         "DirectionalTV": "priors.directional",
+        "Entropy": "priors.entropy",
         "Gradient": "priors.differences",
         "HuberTV": "priors.huber",
+        "KnownRegion": "priors.sets",
+        "Laplacian": "priors.sobolev",
         "LocallyLowRank": "priors.low_rank",
         "NonNegative": "priors.constraints",
+        "NormBall": "priors.sets",
         "NuclearNorm": "priors.low_rank",
         "Prior": "priors.base",
+        "Simplex": "priors.sets",
+        "Sobolev": "priors.sobolev",
         "Sparsity": "priors.sparsity",
         "TGV": "priors.total_generalised_variation",
         "Tikhonov": "priors.quadratic",
