@@ -15,7 +15,7 @@ from recon import reconstruct
 from recon._operator_checks import dense
 from recon.operators import Downsample, MultiFrame, Resample, Shift
 from recon.operators._antialias import antialiasing_psf, mtf_sigma, profile
-from solvers.errors import DTypeError, NonFiniteError, OptionError, ShapeError
+from solvers.errors import ArgumentError, DTypeError, NonFiniteError, OptionError, ShapeError
 
 RNG = np.random.default_rng(0)
 REFERENCE = Path(__file__).resolve().parents[2] / "shared/data/kernels/kernels_bicubicx234.mat"
@@ -68,6 +68,17 @@ def test_gaussian_has_its_transfer_at_the_nyquist_frequency(factor):
     t = np.arange(len(weights)) - (len(weights) - 1) / 2
     assert (weights * np.cos(np.pi / factor * t)).sum() == pytest.approx(0.3, abs=1e-3)
     assert mtf_sigma(2 * factor, 0.2) == pytest.approx(2 * mtf_sigma(factor, 0.2))
+
+
+def test_the_transfer_of_a_camera_is_a_parameter():
+    wave = np.cos(np.pi / 4 * (np.arange(64) - 1.5))  # the coarse Nyquist frequency, with its crests on coarse pixels
+    for mtf in (0.15, 0.5):
+        coarse = Downsample(4, (64,), psf="gaussian", mtf=mtf)(wave)
+        np.testing.assert_allclose(np.abs(coarse), mtf, atol=1e-3)
+    with pytest.raises(ArgumentError, match="mtf is given without"):
+        Downsample(2, (8,), mtf=0.2)
+    with pytest.raises(ArgumentError, match=r"mtf is 1\.5"):
+        Downsample(2, (8,), psf="gaussian", mtf=1.5)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 4, 5])

@@ -27,13 +27,13 @@ def mtf_sigma(factor: float, mtf: float = MTF) -> float:
     return factor * math.sqrt(-2.0 * math.log(mtf)) / math.pi
 
 
-def profile(kernel: str, factor: int) -> np.ndarray:
+def profile(kernel: str, factor: int, mtf: float = MTF) -> np.ndarray:
     """Weights along one axis, of unit sum, centred on the block; their number is odd if ``factor`` is."""
     if kernel == "area":
         return np.full(factor, 1.0 / factor)
     if factor == 1:
         return np.ones(1)
-    sigma = mtf_sigma(factor)
+    sigma = mtf_sigma(factor, mtf)
     reach = 2 * factor - 1 if kernel == "bicubic" else math.ceil(4 * sigma)
     half = 0.5 if factor % 2 == 0 else 0.0
     t = np.arange(-reach - half, reach + half + 1)
@@ -41,14 +41,16 @@ def profile(kernel: str, factor: int) -> np.ndarray:
     return weights / weights.sum()
 
 
-def antialiasing_psf(kernel: str, factors: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+def antialiasing_psf(kernel: str, factors: tuple[int, ...], shape: tuple[int, ...], mtf: float = MTF) -> np.ndarray:
     """The kernel as a point spread function of a periodic image of ``shape``."""
     if kernel not in KERNELS:
         listed = ", ".join(map(repr, KERNELS))
         raise OptionError(
             f"psf is {kernel!r}; expected an array or one of {listed}.{suggestion(kernel, KERNELS)} Pass one of them."
         )
-    return reduce(np.multiply.outer, [_wrapped(profile(kernel, f), n) for f, n in zip(factors, shape, strict=True)])
+    return reduce(
+        np.multiply.outer, [_wrapped(profile(kernel, f, mtf), n) for f, n in zip(factors, shape, strict=True)]
+    )
 
 
 def _wrapped(weights: np.ndarray, n: int) -> np.ndarray:

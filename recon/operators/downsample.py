@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators._antialias import antialiasing_psf
+from recon.operators._antialias import MTF, antialiasing_psf
 from recon.operators._constants import Constant
 from recon.operators._fourier import fourier_divide
 from recon.operators.base import LinearOperator
 from recon.operators.blur import Blur
 from recon.operators.pointwise import embed, window
 from solvers.arrays import Array
-from solvers.errors import DTypeError, ShapeError
-from solvers.validation import positive_int, shape_argument
+from solvers.errors import ArgumentError, DTypeError, ShapeError
+from solvers.validation import positive_float, positive_int, shape_argument
 
 
 class Downsample(LinearOperator):
@@ -36,16 +36,20 @@ class Downsample(LinearOperator):
     psf : {"area", "bicubic", "gaussian"} or array, optional
         ``area``, which is also None, averages each block: ``y[i] = mean(x[factor * i : factor * (i + 1)])``.
         ``bicubic``: the cubic convolution kernel (Keys, a = -1/2) stretched by the factor, which super-resolution is
-        mostly measured with, as by MATLAB's ``imresize`` away from the borders. ``gaussian``: a camera whose modulation
-        transfer is 0.3 at the Nyquist frequency of the coarse pixels. An array is the point spread function on the
+        mostly measured with, as by MATLAB's ``imresize`` away from the borders. ``gaussian``: a camera of modulation
+        transfer ``mtf``. An array is the point spread function on the
         fine grid, as in :class:`Blur`.
+    mtf : float, optional
+        With ``psf="gaussian"``, the contrast left at the Nyquist frequency of the coarse pixels, between 0 and 1. None
+        is 0.3, as of many space cameras.
 
     Raises
     ------
     ShapeError
         ``factor`` does not divide ``shape``; what :class:`Blur` raises for the PSF.
-    DTypeError, OptionError
-        ``factor`` is not an integer (:class:`Resample` takes any ratio); ``psf`` names no kernel.
+    DTypeError, OptionError, ArgumentError
+        ``factor`` is not an integer (:class:`Resample` takes any ratio); ``psf`` names no kernel;
+        ``mtf`` is out of range.
 
     References
     ----------
@@ -62,11 +66,12 @@ class Downsample(LinearOperator):
     array([[2., 6.]])
     """
 
-    def __init__(self, factor: Any, shape: Sequence[int], psf: Any = None):
+    def __init__(self, factor: Any, shape: Sequence[int], psf: Any = None, mtf: float | None = None):
         shape = shape_argument("shape", shape)
         self.factor = whole_blocks(factor, shape)
+        mtf = _transfer(mtf, psf)
         if psf is None or isinstance(psf, str):
-            psf = antialiasing_psf(psf or "area", self.factor, shape)
+            psf = antialiasing_psf(psf or "area", self.factor, shape, mtf)
         self.blur = Blur(psf, shape)
         self.decimate = Decimate(self.factor, shape)
         super().__init__(shape, self.decimate.out_shape)
@@ -91,6 +96,16 @@ class Downsample(LinearOperator):
 
     def __repr__(self) -> str:
         return f"Downsample({self.in_shape} -> {self.out_shape}, psf {self.blur.psf.shape})"
+
+
+def _transfer(mtf: float | None, psf: Any) -> float:
+    if mtf is None:
+        return MTF
+    if not isinstance(psf, str) or psf != "gaussian":
+        raise ArgumentError("mtf is given without psf='gaussian', the kernel that has one. Pass both, or leave it out.")
+    if positive_float("mtf", mtf) >= 1:
+        raise ArgumentError(f"mtf is {mtf}; expected a contrast above 0 and below 1. Pass one, such as 0.3.")
+    return float(mtf)
 
 
 class Decimate(LinearOperator):
