@@ -17,7 +17,7 @@ colours = picture("astronaut", 192, 192)  # (3, 192, 192)
 
 def ball(shape, z, y, x, radius):
     """One inside a ball, zero outside; the volume reaches from -1 to 1 along each axis."""
-    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) if n > 1 else np.zeros(1) for n in shape), indexing="ij")
     return (sum((g - c) ** 2 for g, c in zip(grid, (z, y, x), strict=True)) < radius**2).astype(np.float32)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compressive
 import optics
+import own
 import resonance
 import satellite
 import tomography
@@ -18,7 +19,7 @@ from recon.reconstruct import ReconstructionWarning
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "gallery.md"
-GROUPS = (tomography, resonance, optics, satellite, compressive)
+GROUPS = (tomography, resonance, optics, satellite, compressive, own)
 HEAD = f"""# Gallery
 
 Every row is made by the code below it (`make gallery` makes this page): the truth, what is measured of it, the adjoint

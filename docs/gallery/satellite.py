@@ -4,7 +4,8 @@ import numpy as np
 from images import camera, colours, picture
 from shown import plain, row
 
-from recon import Gaussian, reconstruct
+from priors import TotalVariation
+from recon import Gaussian, psf, reconstruct
 from recon import operators as ops
 from recon.gaps import landsat7_gaps
 from recon.preprocess import destripe
@@ -46,9 +47,21 @@ def gaps():
     return row(scene, y, A, x)
 
 
+def clouds():
+    """Six passes over one place, each with its own clouds: pixels of two passes are nearer than neighbours."""
+    rough = np.random.default_rng(0).standard_normal((6, 128, 128))
+    cover = ops.Blur(psf.gaussian(6), (128, 128))(rough)
+    scene = np.linspace(0.8, 1.2, 6, dtype=np.float32)[:, None, None] * picture("gravel", 128, 128)
+    A = ops.Mask(cover < np.quantile(cover, 0.6))
+    y = A(Gaussian(0.01).sample(scene, rng=0))
+    x = reconstruct(y, A, prior=TotalVariation(ndim=3, spacing=(0.1, 1, 1)))
+    return row(scene, y, A, x, view=lambda passes: passes[2])
+
+
 FAMILIES = {
     "Pansharpening": pansharpening,
     "Unmixing": unmixing,
     "Destriping": stripes,
     "Landsat-7 gaps": gaps,
+    "Clouds": clouds,
 }

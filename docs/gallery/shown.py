@@ -110,7 +110,7 @@ def draw(result: Row) -> bytes:
 
 def _aspect(image: np.ndarray, box: float) -> str:
     """Square pixels where the picture nearly fits the box; a sinogram is stretched to fill it."""
-    return "equal" if 0.7 < image.shape[0] / image.shape[1] / box < 1.4 else "auto"
+    return "equal" if 0.8 < image.shape[0] / image.shape[1] / box < 1.25 else "auto"
 
 
 def _stretched(image: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
