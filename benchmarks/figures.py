@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks import adjoints, convolution, deblur, memory, projector, strength, tv
+from benchmarks import adjoints, cone, convolution, deblur, fan, memory, projector, strength, tv
 
 LIGHT = """
 import sys, time
@@ -21,6 +21,8 @@ def main() -> None:
         "Operators: adjoint, torch body, gradient": adjoints.main,
         "Operators: peak memory": memory.main,
         "Projector": projector.main,
+        "Cone beam": cone.main,
+        "Fan-beam projector": fan.main,
         "Convolution": convolution.main,
         "Proximal map of total variation": tv.main,
         "Total-variation deblurring, choice of strength included": deblur.main,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recon.operators import ConeBeam, ParallelBeam
+from recon.spec import load_operator
 from solvers import errors, kernels
 
 RNG = np.random.default_rng(0)
@@ -222,6 +223,14 @@ def test_pickles() -> None:
     assert repr(A) == repr(B) == "ConeBeam(shape=(16, 10, 12), angles=11, detectors=(9, 23))"
     assert not B.angles.flags.writeable
     assert len(pickle.dumps(A)) < 2000
+
+
+def test_a_specification_names_it() -> None:
+    spec = {"operator": "cone_beam", "shape": [4, 8, 8], "angles": 12, **SHORT, "detectors": [6, 12], "pitch": 1.5}
+    A = load_operator({**spec, "detector": "curved", "spacing": [1.0, 0.5, 0.5]})
+    B = ConeBeam((4, 8, 8), 12, **SHORT, detectors=(6, 12), pitch=1.5, detector="curved", spacing=(1.0, 0.5, 0.5))
+    x = RNG.random(A.in_shape)
+    np.testing.assert_array_equal(A(x), B(x))
 
 
 def test_a_tensor_gets_the_adjoint_as_its_gradient() -> None:

@@ -61,6 +61,7 @@ MODULES = [
     "recon.operators.multi_frame",
     "recon.operators.non_cartesian",
     "recon.operators.pansharpening",
+    "recon.operators.parallel_beam_3d",
     "recon.operators.pointwise",
     "recon.operators.rearrange",
     "recon.operators.random_matrix",

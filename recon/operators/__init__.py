@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from recon.operators.non_cartesian import NonCartesianMRI as NonCartesianMRI
     from recon.operators.pansharpening import Pansharpening as Pansharpening
     from recon.operators.parallel_beam import ParallelBeam as ParallelBeam
+    from recon.operators.parallel_beam_3d import ParallelBeam3D as ParallelBeam3D
     from recon.operators.pointwise import Identity as Identity
     from recon.operators.pointwise import Mask as Mask
     from recon.operators.random_matrix import RandomProjection as RandomProjection
@@ -65,6 +66,7 @@ __getattr__, __dir__, __all__ = attach(
         "Operator": "recon.operators.base",
         "Pansharpening": "recon.operators.pansharpening",
         "ParallelBeam": "recon.operators.parallel_beam",
+        "ParallelBeam3D": "recon.operators.parallel_beam_3d",
         "Permute": "recon.operators.rearrange",
         "RandomProjection": "recon.operators.random_matrix",
         "Resample": "recon.operators.resample",

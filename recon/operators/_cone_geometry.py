@@ -105,6 +105,31 @@ def diverging_rays(
     return _rays(shape, count, courses, heights, np.linalg.norm(direction, axis=-1), slopes)
 
 
+def parallel_rays(
+    shape: tuple[int, int, int],
+    spacing: tuple[float, ...],
+    angles: np.ndarray,
+    tilt: float,
+    u: np.ndarray,
+    rows: tuple[int, float, float],
+) -> Rays:
+    """Parallel rays that rise by ``tilt``, to columns of the detector at the positions ``u``.
+
+    ``rows`` are their number, the position of the first and their distance, on a detector perpendicular to the rays.
+    """
+    count, lowest, pitch = rows
+    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    across = np.concatenate([cos, sin], -1) * u[:, None]
+    along = np.broadcast_to(np.concatenate([-sin, cos], -1), across.shape)
+    courses = _courses(shape, spacing, across, along, start=-np.inf)
+    # Seen from above, rows of the detector lie on one line; on the way along it rays rise by the tangent of the tilt.
+    rise, stretch = np.tan(tilt) / spacing[0], 1 / (np.cos(tilt) * spacing[0])
+    one, zero = np.ones(()), np.zeros(())
+    level = rise * courses.t0 + lowest * stretch + 0.5 * (shape[0] - 1)
+    heights = Heights(zero, rise * courses.t1, one, zero, level, pitch * stretch * one)
+    return _rays(shape, count, courses, heights, np.ones_like(courses.t0), (np.tan(tilt) * one, zero))
+
+
 def _courses(
     shape: tuple[int, int, int], spacing: tuple[float, ...], origin: np.ndarray, direction: np.ndarray, start: float
 ) -> Courses:
