@@ -16,7 +16,7 @@ import numpy as np
 
 from recon import check_operator
 from recon._figures import Report
-from recon.operators import Blur, CartesianMRI, Downsample, FiniteDifference, Mask, ParallelBeam
+from recon.operators import Blur, CartesianMRI, Downsample, FanBeam, FiniteDifference, Mask, ParallelBeam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from operators_list import OPERATORS
@@ -34,6 +34,9 @@ FULL_SIZE: dict[str, Callable[[], Any]] = {
     "Blur 512 x 512, unknown boundary": lambda: Blur(RNG.random((25, 25)), (512, 512), boundary="unknown"),
     "Downsample 512 x 512 by 4": lambda: Downsample(4, (512, 512)),
     "ParallelBeam 256 x 256, 180 views": lambda: ParallelBeam((256, 256), 180),
+    "FanBeam 256 x 256, 180 views": lambda: FanBeam(
+        (256, 256), 180, source_distance=500.0, detector_distance=250.0, axis_offset=3.0
+    ),
     "CartesianMRI 256 x 256, 8 coils": lambda: CartesianMRI(RNG.random((256, 256)) < 0.3, _coils(8, (256, 256))),
     "FiniteDifference 512 x 512": lambda: FiniteDifference((512, 512)),
 }

@@ -240,6 +240,18 @@ def test_pickles(name: str) -> None:
     assert len(pickle.dumps(A)) < 1500
 
 
+@pytest.mark.parametrize("name", ["wide", "curved, off centre", "source at the corner", "fine cells", "far source"])
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-11)])
+def test_torch_body_equals_numba_body(name: str, dtype: type, tolerance: float) -> None:
+    torch = pytest.importorskip("torch")
+    A = make(name, ANGLES[::3])
+    x, y = RNG.standard_normal((2, *A.in_shape)).astype(dtype), RNG.standard_normal((2, *A.out_shape)).astype(dtype)
+    forward, backward = A._apply_torch(torch.from_numpy(x)).numpy(), A._adjoint_torch(torch.from_numpy(y)).numpy()
+    assert forward.dtype == backward.dtype == dtype
+    assert relative(forward, A(x)) < tolerance
+    assert relative(backward, A.adjoint(y)) < tolerance
+
+
 @pytest.mark.parametrize(
     "arguments, error, message",
     [

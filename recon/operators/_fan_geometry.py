@@ -6,6 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+CHUNK = 64
+"""Samples in one pass of an inner loop: a constant, for the compiler to unroll into whole vectors."""
+
+STRIPE = 32
+"""Rows of one task of the adjoint, and the most rows that share a fine grid."""
+
+REACH = (CHUNK + 4) / 2
+"""Rows from the source for each row of half a block, so that samples stay beside their pixels over a CHUNK."""
+
 
 class Fans(NamedTuple):
     r"""Pieces of views whose rays cross the rows of an image steeply and in one sense, in units of pixels.
@@ -26,6 +35,14 @@ class Fans(NamedTuple):
     e: np.ndarray
     tangent: np.ndarray  # of the angle between each cell's ray and the central one
     spacing: float
+
+
+def block_rows(source: float, top: int, bottom: int) -> int:
+    """Rows that share a fine grid between ``top`` and ``bottom``: fewer near the row of the source."""
+    nearest = max(0.0, top - source, source - (bottom - 1))
+    most = min(bottom - top, 1 + int(nearest / REACH))
+    blocks = (bottom - top + most - 1) // most
+    return (bottom - top + blocks - 1) // blocks
 
 
 def split_fans(

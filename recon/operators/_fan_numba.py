@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recon.operators._fan_geometry import Fans, Smearing
+from recon.operators._fan_geometry import CHUNK, STRIPE, Fans, Smearing
 from recon.operators._marching import PHASES
 from solvers.kernels import block_of, run_jobs
 
@@ -20,7 +20,7 @@ def project(images: np.ndarray, g: Fans, y: np.ndarray) -> None:
     from recon.operators import fan_kernels as kernels
 
     batch, rows, columns = images.shape
-    padded = np.zeros((batch, rows + 1, columns + 2 * kernels.MARGIN + kernels.CHUNK), images.dtype)
+    padded = np.zeros((batch, rows + 1, columns + 2 * kernels.MARGIN + CHUNK), images.dtype)
     padded[:, :rows, kernels.MARGIN : kernels.MARGIN + columns] = images
     tasks = batch * len(g.views)
     block = block_of(tasks)
@@ -32,8 +32,8 @@ def back_project(y: np.ndarray, g: Fans, shape: tuple[int, ...]) -> np.ndarray:
     from recon.operators import fan_kernels as kernels
 
     rows, columns = shape
-    images = np.zeros((len(y), rows, columns + kernels.CHUNK), y.dtype)
-    tasks = len(y) * -(-rows // kernels.STRIPE)
+    images = np.zeros((len(y), rows, columns + CHUNK), y.dtype)
+    tasks = len(y) * -(-rows // STRIPE)
     block = block_of(tasks)
     run_jobs(kernels.collect_job, images.size * len(g.views), -(-tasks // block), block, y, g, images)
     return images[:, :, :columns]
@@ -56,7 +56,7 @@ def smear(operator: FanBeam, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         step,
     )
     images = np.zeros((len(fine), *operator.in_shape), y.dtype)
-    tasks = len(images) * -(-operator.in_shape[0] // kernels.STRIPE)
+    tasks = len(images) * -(-operator.in_shape[0] // STRIPE)
     block = block_of(tasks)
     run_jobs(kernels.smear_job, images.size * len(g.cos), -(-tasks // block), block, fine, g, images)
     return images.reshape(y.shape[:-2] + operator.in_shape)

@@ -41,6 +41,12 @@ class PlanarScan(LinearOperator):
         """Images of ``shape`` from the rays ``g``: the adjoint of :meth:`_project`."""
         raise NotImplementedError
 
+    _project_torch: Callable[[Any, Any, Any], None]
+    """:meth:`_project` of tensors, on their device."""
+
+    _collect_torch: Callable[[Any, Any, Any], None]
+    """Adds what :meth:`_collect` makes of tensors to its last argument."""
+
     def _geometry(self) -> dict[str, Any]:
         """Keywords that make this scan again, from its shape and angles."""
         raise NotImplementedError
@@ -84,6 +90,21 @@ class PlanarScan(LinearOperator):
             )  # one after the other, to hold one at a time
             x[piece] += collect(sinograms[piece], along_columns, self.in_shape[::-1]).swapaxes(1, 2)
         return x.reshape(y.shape[:-2] + self.in_shape)
+
+    def _apply_torch(self, x: Any) -> Any:
+        """The same on tensors, without numba, for devices other than the CPU; gradients are ``recon.autograd``'s."""
+        images = x.reshape(-1, *self.in_shape)
+        y = x.new_zeros((len(images), *self.out_shape))
+        for g, turned in zip(self.marching, (images, images.transpose(1, 2)), strict=True):
+            self._project_torch(turned, g, y)
+        return y.reshape(*x.shape[:-2], *self.out_shape)
+
+    def _adjoint_torch(self, y: Any) -> Any:
+        sinograms = y.reshape(-1, *self.out_shape)
+        x = y.new_zeros((len(sinograms), *self.in_shape))
+        for g, turned in zip(self.marching, (x, x.transpose(1, 2)), strict=True):
+            self._collect_torch(sinograms, g, turned)
+        return x.reshape(*y.shape[:-2], *self.in_shape)
 
     def _pieces(self, batch: np.ndarray) -> list[slice]:
         """Slices of a batch whose scratch arrays fit into the working memory."""

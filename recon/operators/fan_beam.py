@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators import _fan_numba
+from recon.operators import _fan_numba, _fan_torch
 from recon.operators._fan_geometry import Fans, split_fans
 from recon.operators._planar_scan import PlanarScan, angles_argument, cell_position, covering, image_shape
 from solvers.errors import ArgumentError, DTypeError, OptionError, suggestion
@@ -153,6 +153,9 @@ class FanBeam(PlanarScan):
 
     def _collect(self, y: np.ndarray, g: Fans, shape: tuple[int, ...]) -> np.ndarray:
         return _fan_numba.back_project(y, g, shape)
+
+    _project_torch = staticmethod(_fan_torch.project)
+    _collect_torch = staticmethod(_fan_torch.collect)
 
     def smear(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         r"""Sum over views of ``weights[k]`` times the view's value where each pixel projects, linear between cells.

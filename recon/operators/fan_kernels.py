@@ -18,17 +18,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from recon.operators._fan_geometry import Fans, Smearing
+from recon.operators._fan_geometry import CHUNK, STRIPE, Fans, Smearing, block_rows
 from recon.operators._marching import PHASES
-
-CHUNK = 64
-"""Samples in one pass of an inner loop: a constant, for the compiler to unroll into whole vectors."""
-
-STRIPE = 32
-"""Rows of one task of the adjoint, and the most rows that share a fine grid."""
-
-REACH = (CHUNK + 4) / 2
-"""Rows from the source for each row of half a block, so that samples stay beside their pixels over a CHUNK."""
 
 MARGIN = 48
 """Columns of zeros beside an image, or of spare samples beside a fine view, for shifted ranges to read."""
@@ -97,13 +88,7 @@ def _slopes(g: Fans, k: int, slope: np.ndarray) -> None:
         slope[d] = (g.a[k] + g.b[k] * g.tangent[d]) / (g.c[k] + g.e[k] * g.tangent[d])
 
 
-@njit(**_FAST)
-def _block_rows(g: Fans, k: int, top: int, bottom: int) -> int:
-    """Rows that share a fine grid between ``top`` and ``bottom``: fewer near the source."""
-    nearest = max(0.0, top - g.row[k], g.row[k] - (bottom - 1))
-    most = min(bottom - top, 1 + int(nearest / REACH))
-    blocks = (bottom - top + most - 1) // most
-    return (bottom - top + blocks - 1) // blocks
+_block_rows = njit(**_FAST)(block_rows)
 
 
 @njit(**_FAST)
@@ -163,7 +148,7 @@ def _project_fan(task: int, padded: np.ndarray, rows: int, g: Fans, out: np.ndar
     _slopes(g, k, slope)
     for stripe in range(0, rows, STRIPE):
         end = min(rows, stripe + STRIPE)
-        step = _block_rows(g, k, stripe, end)
+        step = _block_rows(g.row[k], stripe, end)
         for top in range(stripe, end, step):
             bottom = min(end, top + step)
             start, width = _window(g, k, top, bottom, columns, slope)
@@ -244,7 +229,7 @@ def _collect_stripe(task: int, y: np.ndarray, g: Fans, out: np.ndarray) -> None:
         _slopes(g, k, slope)
         for d in range(g.first[k], g.last[k]):
             values[d] = g.spacing * math.sqrt(1 + slope[d] ** 2) * y[item, g.views[k], d]
-        step = _block_rows(g, k, stripe, end)
+        step = _block_rows(g.row[k], stripe, end)
         for top in range(stripe, end, step):
             bottom = min(end, top + step)
             start, width = _window(g, k, top, bottom, columns, slope)

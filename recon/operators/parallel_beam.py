@@ -112,20 +112,8 @@ class ParallelBeam(PlanarScan):
         weights = np.ascontiguousarray(weights, dtype=np.float64)
         return self._back_project(y, lambda part, g, shape: _marching_numba.back_project(part, g, shape, weights))
 
-    def _apply_torch(self, x: Any) -> Any:
-        """The same on tensors, without numba, for devices other than the CPU; gradients are ``recon.autograd``'s."""
-        images = x.reshape(-1, *self.in_shape)
-        y = x.new_zeros((len(images), *self.out_shape))
-        for g, turned in zip(self.marching, (images, images.transpose(1, 2)), strict=True):
-            _marching_torch.project(turned, g, y)
-        return y.reshape(*x.shape[:-2], *self.out_shape)
-
-    def _adjoint_torch(self, y: Any) -> Any:
-        sinograms = y.reshape(-1, *self.out_shape)
-        x = y.new_zeros((len(sinograms), *self.in_shape))
-        for g, turned in zip(self.marching, (x, x.transpose(1, 2)), strict=True):
-            _marching_torch.collect(sinograms, g, turned)
-        return x.reshape(*y.shape[:-2], *self.in_shape)
+    _project_torch = staticmethod(_marching_torch.project)
+    _collect_torch = staticmethod(_marching_torch.collect)
 
     def _geometry(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("detectors", "spacing", "detector_spacing", "center")}
