@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from recon._named_priors import NAMES as PRIORS
+from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
@@ -20,7 +22,6 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
 from solvers.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 
-PRIORS = ("auto", "tv", "tgv", "wavelet", "tikhonov", "none")
 NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle")
 SOLVERS = ("auto", "admm", "fista", "pdhg", "cg")
 DEFAULT_TOL = 1e-3
@@ -152,7 +153,7 @@ def prepare(
     if working.to_domain is not None:
         x0 = None if x0 is None else working.to_domain(x0)
         bounds = None if bounds is None else tuple(map(working.to_domain, _bounds(bounds, operator)))
-    whole_prior, tunable = _prior(prior, bounds, operator, channel_axis is not None, decisions)
+    whole_prior, tunable = _prior(prior, y, bounds, operator, channel_axis is not None, decisions)
     build = _solver(solver, model, whole_prior, operator, decisions)
     number, criterion = _strength(strength, tunable, judge, decisions)
     decisions["stop"] = Decision(
@@ -263,7 +264,9 @@ def _where_measured(y: Array, operator: Any) -> Array:
     return Mask(np.broadcast_to(operator.sampling, operator.out_shape))(y)
 
 
-def _prior(prior: Any, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]) -> tuple[Any, bool]:
+def _prior(
+    prior: Any, y: Array, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]
+) -> tuple[Any, bool]:
     """The prior with the bounds, and whether it has a strength to choose."""
     from priors import Box
 
@@ -275,7 +278,10 @@ def _prior(prior: Any, bounds: Any, operator: Any, channels: bool, decisions: di
                 f"prior is {prior!r}; expected one of {', '.join(PRIORS)}, or a prior object."
                 f"{suggestion(name, PRIORS)} Pass one of them."
             )
-        prior, tunable = _named_prior(name, operator, channels, decisions)
+        prior, title = named_prior(name, y, operator, channels)
+        tunable = name != "none"
+        reason = "edges are kept, nothing is assumed of the content" if name == "auto" else "given"
+        decisions["prior"] = Decision(title, reason)
     elif all(hasattr(prior, attribute) for attribute in ("prox", "terms", "value")):
         tunable = not getattr(prior, "is_constraint", False)
         decisions["prior"] = Decision(repr(prior), "given")
@@ -289,30 +295,6 @@ def _prior(prior: Any, bounds: Any, operator: Any, channels: bool, decisions: di
         prior = prior + box
         decisions["bounds"] = Decision(f"[{box.lower}, {box.upper}]", "given")
     return prior, tunable
-
-
-def _named_prior(name: str, operator: Any, channels: bool, decisions: dict[str, Decision]) -> tuple[Any, bool]:
-    import priors
-
-    bands = bool(getattr(operator, "channels", False))
-    ndim = min(len(operator.in_shape) - bands, 3)
-    if name == "none":
-        decisions["prior"] = Decision("none", "given")
-        return priors.Zero(), False
-    if name == "tikhonov":
-        decisions["prior"] = Decision("Tikhonov", "given")
-        return priors.Tikhonov(), True
-    if name == "wavelet":
-        decisions["prior"] = Decision(f"wavelet sparsity, {ndim}-D", "given")
-        return priors.Wavelet(ndim=ndim), True
-    coupled = ", channels coupled" if channels or bands else ""
-    channel_axis = -ndim - 1 if channels or bands else None
-    if name == "tgv":
-        decisions["prior"] = Decision(f"total generalised variation, {ndim}-D{coupled}", "given")
-        return priors.TGV(ndim=ndim, channel_axis=channel_axis), True
-    reason = "given" if name == "tv" else "edges are kept, nothing is assumed of the content"
-    decisions["prior"] = Decision(f"total variation, {ndim}-D{coupled}", reason)
-    return priors.TotalVariation(ndim=ndim, channel_axis=channel_axis), True
 
 
 def _bounds(bounds: Any, operator: Any) -> tuple[float, float]:

@@ -103,8 +103,9 @@ def reconstruct(
         Measurement, ``(..., *operator.out_shape)``, numpy or torch, in any unit. Leading axes are a batch.
     operator : LinearOperator, scipy LinearOperator, matrix, or (forward, adjoint)
         Forward model.
-    prior : {"auto", "tv", "wavelet", "tikhonov", "none"} or Prior
-        What a good image looks like.
+    prior : str or Prior
+        What a good image looks like: "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov",
+        "sobolev", "laplacian", "entropy" or "none", or an object of :mod:`priors`.
     solver : {"auto", "admm", "fista", "pdhg", "cg"} or callable
         How to minimise; a callable builds an algorithm from ``(data, prior, strength)``.
     noise : {"auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle"}, float, array or noise model
