@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
 
 from recon import reconstruct
 from recon._operator_checks import dense
@@ -220,3 +221,22 @@ def test_coils_and_frames_compose():
     frames = block_diagonal([CartesianMRI(m) for m in mask])
     x = RNG.standard_normal((2, 5, 6)) + 0j
     np.testing.assert_allclose(frames(x), np.stack([CartesianMRI(m)(f) for m, f in zip(mask, x, strict=True)]))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: Restriction([3, 1, 3], (4, 5), axis=0),
+        lambda: Permute((1, 0), (4, 5)),
+        lambda: Diagonal(np.arange(20.0).reshape(4, 5)),
+        lambda: FrequencyResponse(RNG.random((4, 5))),
+        lambda: block_diagonal([Identity((4, 5)), Blur(np.ones((2, 2)), (4, 5))]),
+        lambda: block_diagonal([Identity((4, 5)), Downsample(2, (4, 6))], flatten=True),
+    ],
+)
+def test_tensors_stay_on_their_device(build):
+    """The meta device computes nothing, and refuses to meet the CPU."""
+    A = build()
+    dtype = torch.complex64 if A.kind == "complex" else torch.float32
+    x = torch.zeros(A.in_shape, dtype=dtype, device="meta")
+    assert {t.device.type for t in (A(x), A.adjoint(A(x)), A.gram(x))} == {"meta"}
