@@ -12,6 +12,7 @@ from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
+from recon._solver_names import SOLVERS, named_solver
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
 from recon.operators.base import Operator
 from recon.operators.pointwise import Mask
@@ -23,7 +24,7 @@ from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, s
 from solvers.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 
 NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle")
-SOLVERS = ("auto", "admm", "fista", "pdhg", "cg")
+STRENGTHS = ("auto", "sure", "gcv", "discrepancy", "whiteness", "l-curve")
 DEFAULT_TOL = 1e-3
 DEFAULT_MAX_ITER = 500
 
@@ -315,11 +316,6 @@ def _bounds(bounds: Any, operator: Any) -> tuple[float, float]:
 
 def _solver(solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[str, Decision]) -> Callable[..., Any]:
     """A callable (data, prior, strength) -> algorithm."""
-    from solvers.admm import ADMM
-    from solvers.gradient import FISTA
-    from solvers.krylov import RegularisedCG
-    from solvers.primal_dual import PDHG
-
     if callable(solver):
         decisions["solver"] = Decision(getattr(solver, "__name__", repr(solver)), "given")
         return solver
@@ -328,11 +324,14 @@ def _solver(solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[
             f"solver is {solver!r}; expected one of {', '.join(SOLVERS)}, or a callable (data, prior, strength)."
             f"{suggestion(str(solver), SOLVERS)} Pass one of them."
         )
-    reason = "given"
     if solver == "auto":
-        solver, reason = _natural_solver(noise, prior, operator)
-    decisions["solver"] = Decision(solver, reason)
-    return {"admm": ADMM, "fista": FISTA, "pdhg": PDHG, "cg": RegularisedCG}[solver]
+        name, reason = _natural_solver(noise, prior, operator)
+        build, _ = named_solver(name, noise, prior, operator)
+    else:
+        name = solver
+        build, reason = named_solver(name, noise, prior, operator)
+    decisions["solver"] = Decision(name, reason)
+    return build
 
 
 def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
@@ -353,8 +352,14 @@ def _strength(
         decisions["strength"] = Decision("none", "the prior has no strength")
         return 0.0, None
     if isinstance(strength, str):
+        if strength not in STRENGTHS:
+            raise OptionError(
+                f"strength is {strength!r}; expected one of {', '.join(STRENGTHS)}, or a number above 0."
+                f"{suggestion(strength, STRENGTHS)} Pass one of them."
+            )
         if strength != "auto":
-            raise OptionError(f"strength is {strength!r}; expected 'auto' or a number above 0. Pass one of them.")
+            decisions["strength"] = Decision("selected", f"criterion given: {strength}")
+            return None, strength
         decisions["strength"] = Decision("selected", f"smallest predicted risk: {criterion}")
         return None, criterion
     number = positive_float("strength", strength)

@@ -111,8 +111,9 @@ def reconstruct(
     noise : {"auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle"}, float, array or noise model
         A number is the standard deviation in the unit of ``y``, an array that of each sample; for the models see
         :mod:`recon.noise`.
-    strength : "auto" or float
-        Regularisation strength; ``info.plan.strength`` is the number used.
+    strength : {"auto", "sure", "gcv", "discrepancy", "whiteness", "l-curve"} or float
+        Regularisation strength; ``info.plan.strength`` is the number used. "auto" takes the smallest predicted risk, in
+        the form that suits the operator; the others name a criterion.
     x0 : array, optional
         Start of the iteration, of the image's shape.
     bounds : (float, float), optional
@@ -261,7 +262,7 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
         min(plan.max_iter, SEARCH_MAX_ITER), max(SEARCH_TOL * DEFAULT_TOL, plan.tol),
     )  # fmt: skip
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
-    reason = f"smallest predicted risk ({plan.criterion}) of {len(choice.trials)} tried"
+    reason = f"best by {plan.criterion} of {len(choice.trials)} tried"
     decisions = {**plan.decisions, "strength": Decision(f"{choice.strength:.4g}", reason)}
     plan = replace(plan, strength=choice.strength, decisions=decisions)
     if not plan.sigma_known and choice.level is not None and not getattr(request.operator, "neighbours_alike", True):

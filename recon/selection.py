@@ -86,8 +86,9 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         What to solve.
     start : float
         First strength; the search is bracketed from there.
-    criterion : {"sure", "gcv", "held-out", "seen and unseen", "gcv and held-out"}
-        How a strength is judged. "seen and unseen" adds the predicted risk of the pixels seen to the held-out one. "gcv
+    criterion : str
+        How a strength is judged: "sure", "gcv", "held-out", "seen and unseen", "gcv and held-out", or one of
+        :mod:`recon._criteria`. "seen and unseen" adds the predicted risk of the pixels seen to the held-out one. "gcv
         and held-out" returns the geometric mean of both minimisers: cross-validation sees fewer samples and errs
         towards strong, GCV under aliasing towards weak.
     rng : numpy.random.Generator
@@ -99,9 +100,18 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         strength = math.sqrt(first.strength * second.strength)
         trials = first.trials + second.trials
         return Choice(strength, criterion, trials, first.divergence, first.level, first.warm)
-    judges: dict[str, Callable[[Problem, np.random.Generator], Any]]
-    judges = {"held-out": _HeldOut, "seen and unseen": _SeenAndUnseen}
-    judge = judges.get(criterion, _Predicted)(problem, rng)
+    from recon import _criteria
+
+    if criterion in ("discrepancy", "l-curve"):
+        seeker = (_criteria.Discrepancy if criterion == "discrepancy" else _criteria.LCurve)(problem)
+        strength, trials = seeker.choose(start)
+        return Choice(strength, criterion, trials, warm=seeker.warm)
+    judges: dict[str, Callable[[], Any]] = {
+        "held-out": lambda: _HeldOut(problem, rng),
+        "seen and unseen": lambda: _SeenAndUnseen(problem, rng),
+        "whiteness": lambda: _criteria.Whiteness(problem),
+    }
+    judge = judges.get(criterion, lambda: _Predicted(problem, rng))()
     power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
     strength, trials = minimise(judge.measure, judge.rank, start, enough=ENOUGH * power)
     return Choice(strength, criterion, trials, judge.divergence, judge.level, judge.warm)
@@ -157,7 +167,7 @@ def _vertex(points: list[float], values: dict[float, float]) -> float:
     return b - 0.5 * ((b - a) * p - (b - c) * q) / (p - q)
 
 
-class _Warm:
+class Warm:
     """Solves one strength after another, each from the state of the nearest one."""
 
     item: int | None = None  # which of a batch is the measurement itself
@@ -204,7 +214,7 @@ class _Figures:
     image_divergence: float
 
 
-class _Predicted(_Warm):
+class _Predicted(Warm):
     """Predicted risk by SURE or generalised cross-validation, with a Monte-Carlo divergence."""
 
     item = 0
@@ -305,7 +315,7 @@ def measured_count(operator: Any, y: Array) -> int:
     return sampled * (2 if arrays.is_complex(y) else 1)
 
 
-class _HeldOut(_Warm):
+class _HeldOut(Warm):
     """Prediction of samples that the reconstruction was not shown."""
 
     def __init__(self, problem: Problem, rng: np.random.Generator):

@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from recon import plan, reconstruct
 from recon.noise import Gaussian, Poisson, estimate_sigma
-from recon.operators import Blur, CartesianMRI, Identity, Mask
+from recon.operators import Blur, CartesianMRI, Diagonal, Identity, Mask
 from recon.selection import PASSED, Problem, choose_strength, measured_count, minimise, natural_criterion
 from solvers.data_terms import LeastSquares
+from solvers.errors import ArgumentError, OptionError
 from solvers.krylov import RegularisedCG
 from solvers.protocols import Term
 
@@ -193,3 +195,45 @@ def test_the_noise_level_of_sparse_pixels_is_found():
     A = Mask(rng.random((200, 200)) < 0.3)
     y = A(rows * columns + 0.02 * rng.standard_normal((200, 200)))
     assert estimate_sigma(y, A) == pytest.approx(0.02, rel=0.2)
+
+
+def test_the_discrepancy_is_where_the_residual_is_the_noise():
+    # Denoising by x = y / (1 + s): the residual s / (1 + s) |y| equals sigma sqrt(m) at a strength in closed form.
+    rng = np.random.default_rng(0)
+    y, sigma = rng.standard_normal((40, 40)) * 2.0, 0.5
+    problem = ridge_problem(Identity((40, 40)), y, sigma)
+    ratio = sigma * 40 / np.linalg.norm(y)
+    choice = choose_strength(problem, 0.05, "discrepancy", rng)
+    assert choice.strength == pytest.approx(ratio / (1 - ratio), rel=0.05)
+
+
+def test_whiteness_leaves_a_residual_that_is_white():
+    rng = np.random.default_rng(1)
+    i = np.arange(48)
+    truth = np.add.outer(np.sin(i / 5), np.cos(i / 7)) * 3
+    blur = Blur(np.outer([1, 2, 1], [1, 2, 1]) / 16, truth.shape)
+    y = blur(truth) + 0.3 * rng.standard_normal(truth.shape)
+    choice = choose_strength(ridge_problem(blur, y, 0.3), 1.0, "whiteness", rng)
+    risks = {t.strength: t.risk for t in choice.trials}
+    assert min(risks.values()) >= 1 / y.size  # white noise in the limit: the power is the same at every frequency
+    strongest = max(risks)
+    assert risks[strongest] > min(risks.values())
+
+
+def test_the_l_curve_finds_a_corner():
+    # |A x - y| and |x| of a diagonal problem with two groups of values: the corner lies between them.
+    large, small = np.full((20, 20), 1.0), np.full((20, 20), 1e-3)
+    A = Diagonal(np.concatenate([large, small]))
+    y = A(np.ones((40, 20))) + 1e-4 * np.random.default_rng(2).standard_normal((40, 20))
+    choice = choose_strength(ridge_problem(A, y, 1e-4), 1e-3, "l-curve", np.random.default_rng(0))
+    assert 1e-6 < choice.strength < 1.0
+
+
+def test_names_of_criteria_reach_the_plan():
+    y = np.random.default_rng(0).random((16, 16))
+    A = Identity((16, 16))
+    assert plan(y, A, strength="whiteness").criterion == "whiteness"
+    with pytest.raises(OptionError, match="Did you mean 'discrepancy'"):
+        plan(y, A, strength="discrepency")
+    with pytest.raises(ArgumentError, match="noise level 0"):
+        reconstruct(y, A, noise=0.0, strength="discrepancy")
