@@ -82,11 +82,15 @@ class Separable:
 
     def valid(self, images: np.ndarray) -> np.ndarray:
         """Convolution of extended images, (..., *n + k - 1) -> (..., *n)."""
-        return self._run(images if self._depth is None else self._depth.valid(images), self._taps)
+        if self._depth is not None:
+            images = self._depth.valid(images)  # frees the ones given
+        return self._run(images, self._taps)
 
     def mirrored_valid(self, images: np.ndarray) -> np.ndarray:
         """Correlation of extended images, (..., *n + k - 1) -> (..., *n)."""
-        return self._run(images if self._depth is None else self._depth.mirrored_valid(images), self._mirrored)
+        if self._depth is not None:
+            images = self._depth.mirrored_valid(images)
+        return self._run(images, self._mirrored)
 
     def _run(self, images: np.ndarray, taps: list[Taps]) -> np.ndarray:
         from recon.operators._convolution_kernels import separable_job
