@@ -274,7 +274,7 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
 def _first_strength(request: Request, start: Array) -> float:
     """Strength at which prior and noise balance on a first guess: ``variance * n / prior(x)`` for a Laplacian prior."""
     plan = request.plan
-    value = arrays.to_float(plan.prior.value(start))
+    value = arrays.to_float(getattr(plan.prior, "estimate", plan.prior.value)(start))
     if isinstance(plan.noise, Poisson):
         variance = 1.0  # the likelihood is already in units of its variance
     else:
@@ -290,7 +290,11 @@ def _final(
     assert plan.strength is not None  # given, or chosen by now
     algorithm = builder(plan)(request.operator, request.y, plan.strength)
     state = choice.warm(algorithm) if choice is not None else algorithm.init(start)
-    return solve(algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, callback=callback, progress=progress)
+    # A state of the search has settled before, at a strength nearby.
+    return solve(
+        algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, patience=2 if choice is None else 1,
+        callback=callback, progress=progress,
+    )  # fmt: skip
 
 
 def _within_bounds(prior: Any, image: Array) -> Array:
