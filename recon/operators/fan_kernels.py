@@ -29,7 +29,7 @@ _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}, "er
 
 # Offsets are unsigned: a signed one could count from the end of an array, and asking stops the compiler's vectors.
 _U: Any = np.uint64
-_ONE, _TWO, _CHUNK = _U(1), _U(2), _U(CHUNK)
+_ONE, _TWO, _CHUNK, _PHASES = _U(1), _U(2), _U(CHUNK), _U(PHASES)
 
 
 @njit(**_FAST)
@@ -40,13 +40,13 @@ def _add_rows(
 
     ``f + w * t`` is within [-1, 1]; ``a`` and ``b`` are where t = -1 stands on the two rows.
     """
-    kind, zero = out.dtype.type, out.dtype.type(0)
+    kind, zero, one = out.dtype.type, out.dtype.type(0), out.dtype.type(1)
     for t in range(_CHUNK):
         f, g = fa + wa * kind(t), fb + wb * kind(t)
-        x, y = image[i, a + t + _ONE], image[i + _ONE, b + t + _ONE]
-        dx = max(f, zero) * (image[i, a + t + _TWO] - x) + min(f, zero) * (x - image[i, a + t])
-        dy = max(g, zero) * (image[i + _ONE, b + t + _TWO] - y) + min(g, zero) * (y - image[i + _ONE, b + t])
-        out[phase, c + t] += (x + dx) + (y + dy)
+        after, later = max(f, zero), max(g, zero)
+        x = (one - abs(f)) * image[i, a + t + _ONE] + after * image[i, a + t + _TWO] + (after - f) * image[i, a + t]
+        y = (one - abs(g)) * image[i + _ONE, b + t + _ONE] + later * image[i + _ONE, b + t + _TWO]
+        out[phase, c + t] += x + (y + (later - g) * image[i + _ONE, b + t])
 
 
 @njit(**_FAST)
@@ -166,10 +166,11 @@ def _read(
     """Add to each cell what lies between the two fine samples beside it."""
     for d in range(g.first[k], g.last[k]):
         at = (g.column[k] + middle * slope[d] - start) * PHASES
-        m = np.int64(math.floor(at))
-        if 0 <= m < PHASES * width - 1:
+        if 0 <= at < PHASES * width - 1:
+            m = _U(np.int64(at))
             f = at - m
-            sums[d] += (1.0 - f) * fine[m % PHASES, m // PHASES] + f * fine[(m + 1) % PHASES, (m + 1) // PHASES]
+            n = m + _ONE
+            sums[d] += (1.0 - f) * fine[m % _PHASES, m // _PHASES] + f * fine[n % _PHASES, n // _PHASES]
 
 
 @njit(**_FAST)
@@ -180,11 +181,12 @@ def _spread(
     fine[:, : width + CHUNK + MARGIN] = 0
     for d in range(g.first[k], g.last[k]):
         at = (g.column[k] + middle * slope[d] - start) * PHASES
-        m = np.int64(math.floor(at))
-        if 0 <= m < PHASES * width - 1:
+        if 0 <= at < PHASES * width - 1:
+            m = _U(np.int64(at))
             f = at - m
-            fine[m % PHASES, m // PHASES + MARGIN // 2] += (1.0 - f) * values[d]
-            fine[(m + 1) % PHASES, (m + 1) // PHASES + MARGIN // 2] += f * values[d]
+            n = m + _ONE
+            fine[m % _PHASES, m // _PHASES + _U(MARGIN // 2)] += (1.0 - f) * values[d]
+            fine[n % _PHASES, n // _PHASES + _U(MARGIN // 2)] += f * values[d]
 
 
 @njit(**_FAST)
