@@ -39,6 +39,10 @@ class Prior:
         """``g(x)``: a float for numpy, a 0-d tensor with gradients for torch."""
         return self._value(self._admit("x", x))
 
+    def estimate(self, x: Array) -> Any:
+        """The value, or where that takes long something quicker near it: for histories and first guesses."""
+        return self.value(x)
+
     def prox(self, v: Array, step: Any) -> Array:
         """Proximal map ``argmin_x step * g(x) + 1/2 |x - v|^2``.
 
@@ -145,6 +149,10 @@ class Scaled(Prior):
         """Whether the function is quadratic."""
         return getattr(self.prior, "is_quadratic", False)
 
+    def estimate(self, x: Array) -> Any:
+        """:meth:`Prior.estimate` of the prior, times the factor."""
+        return self.factor * self.prior.estimate(x)
+
     def gradient(self, x: Array) -> Array:
         """Gradient, where the prior scaled has one."""
         return self.factor * self.prior.gradient(x)  # type: ignore[attr-defined]
@@ -186,6 +194,10 @@ class Sum(Prior):
     def is_constraint(self) -> bool:  # type: ignore[override]
         """Whether every part is a constraint."""
         return all(part.is_constraint for part in self.parts)
+
+    def estimate(self, x: Array) -> Any:
+        """Sum of the estimates."""
+        return sum(part.estimate(x) for part in self.parts)
 
     def _value(self, x: Array) -> Any:
         return sum(part.value(x) for part in self.parts)

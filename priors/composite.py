@@ -46,6 +46,11 @@ class Composite(Prior):
     def terms(self) -> tuple[Term, ...]:
         return (self._composition(),)
 
+    def estimate(self, x: Array) -> Any:
+        """:meth:`Prior.estimate` of ``f`` at ``K x``."""
+        term = self._composition()
+        return term.function.estimate(term.apply(self._admit("x", x)))
+
     def prox_from(
         self, v: Array, step: Any, dual: Array | None = None, *, iterations: int | None = None,
         tol: float | None = None, bounds: tuple[Any, Any] | None = None,

@@ -87,6 +87,10 @@ class Sparsity(Composite):
         """The conjugate function of the norm where it is finite: 0."""
         return 0.0
 
+    def estimate(self, x: Array) -> Any:
+        """The value."""
+        return self.value(x)
+
     def prox_from(self, v: Array, step: Any, dual: Any = None, **options: Any) -> tuple[Array, Any]:
         """Proximal map, closed without an operator; see :meth:`Prior.prox_from`."""
         if self.operator is not None:

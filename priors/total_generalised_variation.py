@@ -90,6 +90,11 @@ class TGV(Prior):
         """One term, whose splitting update finds the slopes as well."""
         return (Term(self._norm, self._norm.operator),)
 
+    def estimate(self, x: Array) -> Any:
+        """The value from above, after a few iterations."""
+        x = self._admit("x", x)
+        return self._norm.estimate(self._norm.operator(x))
+
     def prox_from(
         self, v: Array, step: Any, dual: Array | None = None, *, iterations: int | None = None,
         tol: float | None = None, bounds: tuple[Any, Any] | None = None,

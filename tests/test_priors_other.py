@@ -12,7 +12,7 @@ import pywt
 import torch
 
 import priors
-from priors import Box, Gradient, NonNegative, Prior, Tikhonov, TotalVariation, Wavelet
+from priors import TGV, Box, Gradient, NonNegative, Prior, Tikhonov, TotalVariation, Wavelet
 from priors.group_norm import GroupNorm
 from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, ShapeError
 
@@ -262,3 +262,14 @@ def test_exports_are_lazy():
     assert issubclass(priors.TotalVariation, Prior)
     with pytest.raises(AttributeError, match="nothing"):
         priors.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("prior", PRIORS, ids=repr)
+def test_estimates_are_near_values(prior):
+    x = prior.prox(random((3, 6, 5)), 0.2)
+    assert prior.estimate(x) == pytest.approx(prior.value(x), rel=1e-6)
+
+
+def test_estimates_of_second_order_bound_values():
+    prior, x = 0.5 * TGV() + NonNegative(), abs(random((12, 10)))
+    assert prior.value(x) * (1 - 1e-3) <= prior.estimate(x) <= 1.3 * prior.value(x)
