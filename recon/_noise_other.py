@@ -16,6 +16,7 @@ from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError
 from solvers.validation import positive_float
 
 KINDS = ("salt and pepper", "random")
+OFTEN = 0.002  # share of the samples that one extreme value has; other values hardly repeat in measured data
 REGION = 0.75  # share of a neighbourhood at an extreme value above which it is a saturated region, not impulses
 OUTLIER = 4.0  # deviations from the median, over their spread, beyond which a sample is an impulse
 
@@ -35,7 +36,7 @@ class Impulse(NoiseModel):
     kind : {"salt and pepper", "random"}
         What replaces them.
     low, high : float, optional
-        The extreme values; by default those of the data.
+        The extreme values; by default the lowest and the highest that many samples share.
 
     Examples
     --------
@@ -60,11 +61,14 @@ class Impulse(NoiseModel):
         if self.low is not None and self.high is not None and not self.low < self.high:
             raise ArgumentError(f"low is {self.low} and high {self.high}; expected low < high. Swap them.")
 
-    def _extremes(self, y: np.ndarray) -> tuple[float, float]:
+    def _extremes(self, y: np.ndarray, often: float = 0.0) -> tuple[float, float]:
+        """The extreme values; by default the lowest and the highest that at least a share ``often`` of ``y`` has."""
         if np.iscomplexobj(y):
             raise DTypeError(f"the measurement has dtype {y.dtype}; impulses are found in real ones. Pass y.real.")
-        low = float(y.min()) if self.low is None else float(self.low)
-        high = float(y.max()) if self.high is None else float(self.high)
+        values, counts = np.unique(y, return_counts=True) if often else (y, np.ones(y.shape))
+        kept = values[counts >= often * y.size] if (counts >= often * y.size).any() else values
+        low = float(kept.min()) if self.low is None else float(self.low)
+        high = float(kept.max()) if self.high is None else float(self.high)
         return low, high
 
     def _sample(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -76,7 +80,7 @@ class Impulse(NoiseModel):
 
     def working(self, y: Array, operator: Any) -> Working:
         values = arrays.to_numpy(y)
-        low, high = self._extremes(values)
+        low, high = self._extremes(values, OFTEN)
         ndim = min(len(operator.out_shape), 2)
         found: Any = _extreme(values, low, high, ndim) if self.kind == KINDS[0] else _deviating(values, ndim)
         found = found.reshape((-1, *operator.out_shape)).any(axis=0)
@@ -216,7 +220,7 @@ def _extreme(y: np.ndarray, low: float, high: float, ndim: int) -> np.ndarray:
 
     size = (1,) * (y.ndim - ndim) + (7,) * ndim
     found: Any = np.zeros(y.shape, dtype=bool)
-    for at in (y <= low, y >= high):
+    for at in (np.isclose(y, value, rtol=0, atol=1e-6 * (high - low)) for value in (low, high)):
         core = at & (uniform_filter(at.astype(np.float32), size) > REGION)
         found = found | (at & ~maximum_filter(core, size))
     return found

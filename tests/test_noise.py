@@ -211,6 +211,16 @@ def test_impulses_are_found_and_left_out(kind):
     assert "left out" in info.plan.decisions["data term"].reason
 
 
+def test_impulses_are_told_from_the_noise_beneath_them():
+    truth = photograph()
+    A = Blur(np.ones((3, 3)) / 9, truth.shape)
+    measured = Gaussian(0.02).sample(A(truth), rng=1)
+    y = Impulse(0.2, low=0.0, high=1.0).sample(measured, rng=0)
+    x, info = reconstruct(y, A, noise="impulse", return_info=True)
+    assert info.residual < 1.5
+    assert psnr(truth, x) > psnr(truth, reconstruct(measured, A)) - 2
+
+
 def test_saturated_regions_are_no_impulses():
     y = np.zeros((32, 32))
     y[8:24, 8:24] = 1.0
