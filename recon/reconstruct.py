@@ -290,7 +290,11 @@ def _final(
     assert plan.strength is not None  # given, or chosen by now
     algorithm = builder(plan)(request.operator, request.y, plan.strength)
     state = choice.warm(algorithm) if choice is not None else algorithm.init(start)
-    return solve(algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, callback=callback, progress=progress)
+    # A state of the search has settled before, at a strength nearby.
+    return solve(
+        algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, patience=2 if choice is None else 1,
+        callback=callback, progress=progress,
+    )  # fmt: skip
 
 
 def _within_bounds(prior: Any, image: Array) -> Array:
