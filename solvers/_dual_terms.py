@@ -78,9 +78,14 @@ def first_guess(data: Any, back: Array) -> Array:
     return back * (arrays.to_float(arrays.dot(back, back)) / length) if length > 0 else back
 
 
+def is_usable(data: Any, x0: Array) -> bool:
+    """Whether the slope of the loss at a start tells its size at the solution: counts have none where it is zero."""
+    return bool(data.quadratic) and size(x0) > 0
+
+
 def first_ratio(data: Any, x0: Array, back: Array) -> float:
     """A first ratio of primal and dual steps where the data are not among the duals: what theirs must balance."""
-    x = x0 if size(x0) > 0 else first_guess(data, back)
+    x = x0 if is_usable(data, x0) else first_guess(data, back)
     return start_ratio(size(x), size(data.operator.adjoint(data.loss_gradient(data.operator(x)))))
 
 

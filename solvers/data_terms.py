@@ -13,6 +13,8 @@ from typing import Any, Self
 from solvers import arrays
 from solvers.arrays import Array
 
+LEAST_START = 0.01  # of an image of counts, relative to its mean
+
 
 @dataclass(frozen=True)
 class DataTerm:
@@ -51,6 +53,10 @@ class DataTerm:
     def part(self, operator: Any, take: Callable[[Array], Array]) -> Self:
         """The term of a part of the measurement: ``operator`` measures it, ``take`` picks it."""
         return replace(self, operator=operator, y=take(self.y))
+
+    def start(self, x0: Array) -> Array:
+        """An image near ``x0`` from which gradients can start."""
+        return x0
 
     def value(self, x: Array) -> Any:
         """``loss(A x)``."""
@@ -121,6 +127,15 @@ class PoissonLikelihood(DataTerm):
     """
 
     background: float = 0.0
+
+    def start(self, x0: Array) -> Array:
+        """Positive throughout: the slope of the likelihood is infinite where no photon is expected but one came."""
+        mean = arrays.to_float(abs(x0).mean())
+        if not mean > 0:
+            back = self.operator.adjoint(self.y)
+            likely = self.operator(1 + arrays.zeros(back.shape, back))
+            mean = arrays.to_float(self.y.sum()) / max(arrays.to_float(likely.sum()), 1e-30)
+        return arrays.namespace(x0).clip(x0, min=LEAST_START * max(mean, 1e-30))
 
     def loss(self, w: Array) -> Any:
         xp = arrays.namespace(w)

@@ -56,7 +56,7 @@ class GradientDescent(SmoothRegularised):
     """
 
     def init(self, x0: Array) -> DescentState:
-        x = self._project(x0)
+        x = self._project(self.data.start(x0))
         Ax = self.data.operator(x)
         gradient = self._gradient_at(x, Ax)
         alpha = self._first_step(gradient)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.errors import ArgumentError
 from solvers.regularised import Regularised
 
 
@@ -163,6 +164,11 @@ class DampedLeastSquares:
     y: Array
     damping: float = 0.0
 
+    @property
+    def strength(self) -> float:
+        """The damping."""
+        return self.damping
+
     def at(self, strength: float) -> Self:
         """The same problem with another damping; one without damping stays so."""
         return replace(self, damping=strength) if self.damping else self
@@ -237,7 +243,20 @@ class RegularisedCG(Regularised):
     data, prior, strength
         See :class:`Regularised`. Least squares without weights, and a prior whose terms are quadratic
         (``is_quadratic``, with a linear ``gradient``).
+
+    Raises
+    ------
+    ArgumentError
+        The data term or the prior is not quadratic.
     """
+
+    def __post_init__(self) -> None:
+        quadratic = all(getattr(term.function, "is_quadratic", False) for term in self.prior.terms())
+        if not (self.data.quadratic and quadratic):
+            raise ArgumentError(
+                f"data term and prior are {type(self.data).__name__} and {self.prior!r}; RegularisedCG takes least "
+                "squares without weights and quadratic priors, such as Tikhonov. Use ADMM, PDHG or FISTA."
+            )
 
     @property
     def _cg(self) -> CG:

@@ -213,7 +213,8 @@ class StochasticPDHG(Regularised):
         return 1 / seen, arrays.namespace(columns).clip(columns, min=least)
 
     def init(self, x0: Array) -> StochasticPDHGState:
-        start = x0 if duals.size(x0) > 0 else duals.first_guess(self.data, self.data.operator.adjoint(self.data.y))
+        usable = duals.is_usable(self.data, x0)
+        start = x0 if usable else duals.first_guess(self.data, self.data.operator.adjoint(self.data.y))
         p = tuple(arrays.zeros(k.shape, k) for k in (dual.term.apply(x0) for dual in self._duals))
         d, s = self._metric
         residuals = [dual.term.function.loss_gradient(dual.term.apply(start)) for dual in self._duals[: self._subsets]]

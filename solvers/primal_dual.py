@@ -129,7 +129,7 @@ class PDHG(Regularised):
         Kx = tuple(dual.term.apply(x0) for dual in self._duals)
         p = tuple(arrays.zeros(k.shape, k) for k in Kx)
         Kp = arrays.zeros(x0.shape, x0)
-        if not self._exact and duals.size(x0) > 0:
+        if not self._exact and duals.is_usable(self.data, x0):
             # At the solution the data's dual variable is the gradient of the loss; the others start from nothing.
             p = (self.data.loss_gradient(Kx[0]), *p[1:])
             Kp = self.data.operator.adjoint(p[0])
@@ -141,7 +141,7 @@ class PDHG(Regularised):
         if self._exact:
             return duals.first_ratio(self.data, x0, self._back)
         d, s = self._metric
-        x = x0 if duals.size(x0) > 0 else duals.first_guess(self.data, self._back)
+        x = x0 if duals.is_usable(self.data, x0) else duals.first_guess(self.data, self._back)
         residual = self.data.loss_gradient(self.data.operator(x))
         return duals.start_ratio(duals.size(x, d), duals.size(residual, s[0]))
 

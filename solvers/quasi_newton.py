@@ -65,7 +65,7 @@ class LBFGS(SmoothRegularised):
     memory: int = 8
 
     def init(self, x0: Array) -> LBFGSState:
-        x = self._project(x0)
+        x = self._project(self.data.start(x0))
         Ax = self.data.operator(x)
         return LBFGSState(x, Ax, self._gradient_at(x, Ax), arrays.to_float(self._value_at(x, Ax)), ())
 

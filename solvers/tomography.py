@@ -206,13 +206,7 @@ class MLEM(_Passes):
 
     def init(self, x0: Array) -> PassState:
         """The start is made positive: an image of zeros stays one."""
-        xp = arrays.namespace(x0)
-        mean = arrays.to_float(abs(x0).mean())
-        if not mean > 0:
-            back = self.data.operator.adjoint(self.data.y)
-            likely = self.data.operator(1 + arrays.zeros(back.shape, back))
-            mean = arrays.to_float(self.data.y.sum()) / max(arrays.to_float(likely.sum()), 1e-30)
-        return PassState(self._project(xp.clip(x0, min=1e-3 * max(mean, 1e-30))))
+        return PassState(self._project(self.data.start(x0)))
 
     def residual_norm(self, state: PassState) -> float:
         """``|A x + b - y|``, each count over its standard deviation; pass it as noise of ``sigma`` 1."""
