@@ -77,9 +77,9 @@ def inpainting():
 
 
 def impulses():
-    """A fifth of the pixels are black or white; they are found and left out."""
+    """A noisy image of which a fifth is black or white; those pixels are found and left out."""
     A = ops.Identity(camera.shape)
-    y = Impulse(0.2).sample(camera, rng=0)
+    y = Impulse(0.2, low=0, high=1).sample(Gaussian(0.02).sample(camera, rng=1), rng=0)
     x = reconstruct(y, A, noise="impulse")
     return row(camera, y, A, x)
 
