@@ -17,8 +17,9 @@ from solvers.validation import positive_float
 
 KINDS = ("salt and pepper", "random")
 OFTEN = 0.002  # share of the samples that one extreme value has; other values hardly repeat in measured data
+SIGMA_OF_35 = 2.2036  # 1 / Phi^-1(0.675): the level of which 35 % of the deviations stay below one
 REGION = 0.75  # share of a neighbourhood at an extreme value above which it is a saturated region, not impulses
-OUTLIER = 4.0  # deviations from the median, over their spread, beyond which a sample is an impulse
+OUTLIER = 2.5  # deviations from the median, over their spread, beyond which a sample is an impulse
 
 
 @dataclass(frozen=True)
@@ -228,12 +229,14 @@ def _extreme(y: np.ndarray, low: float, high: float, ndim: int) -> np.ndarray:
 
 def _deviating(y: np.ndarray, ndim: int) -> np.ndarray:
     """Samples far from the median of their neighbours, by the spread of such distances around them."""
-    from scipy.ndimage import median_filter
+    from scipy.ndimage import median_filter, percentile_filter
 
     size = (1,) * (y.ndim - ndim) + (5,) * ndim
     deviation = np.abs(y - median_filter(y, size))
-    spread = 1.4826 * median_filter(deviation, size)
-    return deviation > OUTLIER * np.maximum(spread, 1.4826 * np.median(deviation) + 1e-12 * np.abs(y).max())
+    # Below the median, so that two impulses among five neighbours do not widen the spread.
+    spread = percentile_filter(deviation, 35, size)
+    least = np.percentile(deviation, 35) + 1e-12 * np.abs(y).max()
+    return deviation > OUTLIER * SIGMA_OF_35 * np.maximum(spread, least)
 
 
 def _smoothed(y: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
