@@ -11,6 +11,7 @@ from priors.base import Prior
 from priors.composite import Composite, check_channel_axis
 from priors.differences import Gradient, gradient
 from priors.group_norm import inner_differences
+from priors.layout import Layout, run_chunks
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, ShapeError
@@ -175,6 +176,8 @@ class DirectionalNorm(Prior):
 
     def _prox(self, z: Array, step: Any) -> Array:
         """``p`` with ``p + step D^2 p / |D p| = z``: each part shrinks, given the size ``|D p|``."""
+        if isinstance(z, np.ndarray) and z.dtype.kind in "fc" and step > 0:
+            return self._prox_kernel(z, self.weight * float(step))
         across, axis, rest = self._split(z)
         along, step = arrays.asarray(self.along, z), self.weight * step
         size = _shrunk_size(self._square(across), self._square(rest), along, step)
@@ -183,6 +186,17 @@ class DirectionalNorm(Prior):
         moved = across * axis * first + rest * second
         counted = arrays.asarray(self.counted, z)
         return moved * counted + z * (1 - counted)
+
+    def _prox_kernel(self, z: np.ndarray, step: float) -> np.ndarray:
+        from priors.pixel_kernels import directional
+
+        layout = Layout(self.ndim, self.channel_axis)
+        packed = layout.pack(z, directions=True)
+        out = np.empty_like(packed)
+        axis, counted = (array.reshape(self.ndim, -1) for array in (self.axis, self.counted))
+        flat = out.reshape((*out.shape[:3], -1))
+        run_chunks(directional, packed, axis, self.along.reshape(-1), counted, step, flat)
+        return layout.unpack(out, z.shape, directions=True)
 
     def _split(self, z: Array) -> tuple[Array, Array, Array]:
         """Components along the axis, the axis, and what is left, without differences that wrap around."""

@@ -16,6 +16,7 @@ import numpy as np
 from solvers.arrays import threads
 from solvers.kernels import block_of, run_jobs
 
+CHUNK = 4096  # pixels of a task where pixels do not depend on each other
 TILE_BYTES = 1 << 17  # scratch memory of a tile: well inside the second-level cache
 
 
@@ -78,3 +79,14 @@ def run_blocks(kernel: Callable[..., Any], size: int, count: int, *args: Any) ->
     """Do ``count`` tasks over ``size`` elements, in jobs ``kernel(job, tasks a job, *args)``."""
     block = block_of(count)
     run_jobs(kernel, size, -(-count // block), block, *args)
+
+
+def run_chunks(kernel: Callable[..., Any], z: np.ndarray, *args: Any) -> None:
+    """Do the pixels of packed differences ``(image, channel, direction, depth, row, column)`` in chunks.
+
+    The kernel is called as ``kernel(job, block, chunks, z, *args)`` with ``z`` of shape ``(image, channel, direction,
+    pixel)``; a task is one of ``chunks`` ranges of the pixels of an image.
+    """
+    pixels = math.prod(z.shape[3:])
+    chunks = min(-(-pixels // CHUNK), pixels)
+    run_blocks(kernel, z.size, len(z) * chunks, chunks, z.reshape((*z.shape[:3], pixels)), *args)

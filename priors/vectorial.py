@@ -11,6 +11,7 @@ from priors.base import Prior
 from priors.composite import Composite, check_channel_axis
 from priors.differences import Gradient
 from priors.group_norm import inner_differences, shrinkage
+from priors.layout import Layout, run_chunks
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
@@ -122,10 +123,22 @@ class JacobianNorm(Prior):
         return self.weight * float(np.linalg.svd(jacobians, compute_uv=False).sum())
 
     def _prox(self, z: Array, step: Any) -> Array:
+        if self.gradient.ndim == 2 and isinstance(z, np.ndarray) and z.dtype.kind == "f" and step > 0:
+            return self._prox_kernel(z, self.weight * float(step))
         inner = self._inner(z)
         counted = z * inner
         factor = shrinking(self._gram(counted), self.weight * step)
         return self._times(counted, factor) + z * (1 - inner)
+
+    def _prox_kernel(self, z: np.ndarray, step: float) -> np.ndarray:
+        from priors.pixel_kernels import jacobian
+
+        layout, spatial = Layout(2, self.channel_axis), z.shape[z.ndim - 2 :]
+        packed = layout.pack(z, directions=True)
+        out = np.empty_like(packed)
+        counted = inner_differences(spatial) if self.gradient.periodic else np.ones((2, *spatial), bool)
+        run_chunks(jacobian, packed, counted.reshape(2, -1), step, out.reshape((*out.shape[:3], -1)))
+        return layout.unpack(out, z.shape, directions=True)
 
     def _gram(self, z: Array) -> Array:
         """``J^H J``, ``(ndim, ndim, ..., *spatial)``, in double precision: its roots are singular values."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from priors import DirectionalTV, HuberTV, NonNegative, TotalVariation, VectorialTV
+from priors import DirectionalTV, HuberTV, NonNegative, TotalVariation, VectorialTV, layout
 from priors.differences import Gradient
 from priors.vectorial import JacobianNorm
 from recon import check_prior
@@ -162,6 +162,22 @@ def test_vectorial_prefers_parallel_gradients():
     parallel, crossed, coupled = np.stack([i, 2 * i]), np.stack([i, 2 * j]), TotalVariation(channel_axis=-3)
     assert coupled.value(parallel) == pytest.approx(coupled.value(crossed), rel=0.05)  # but for the border
     assert VectorialTV().value(parallel) < 0.8 * VectorialTV().value(crossed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("shape", [(3, 7, 6), (2, 2, 1, 5), (1, 70, 80)])
+def test_kernels_of_pixels_compute_the_equations(monkeypatch, shape, dtype):
+    monkeypatch.setattr(layout, "CHUNK", 1000)
+    guide = random(shape[-2:], seed=5)
+    for prior in (VectorialTV(), DirectionalTV(guide, 0.9), DirectionalTV(guide, channel_axis=-3)):
+        (term,) = (0.7 * prior).terms()
+        z = random(term.apply(random(shape, dtype)).shape, dtype, 1)
+        z[..., :2, :2] = 0
+        z.flags.writeable = False
+        wanted = term.function.prox(torch.tensor(z), 0.5).numpy()
+        got = term.function.prox(z, 0.5)
+        assert got.dtype == z.dtype
+        np.testing.assert_allclose(got, wanted, atol=1e-5 if dtype is np.float32 else 1e-9)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
