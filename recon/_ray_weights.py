@@ -8,6 +8,9 @@ import warnings
 import numpy as np
 
 from recon.operators.fan_beam import FanBeam
+from recon.operators.parallel_beam import ParallelBeam
+
+_FEWEST_OF_A_TURN = 8  # views that may be taken for one
 
 
 def angular_weights(angles: np.ndarray, period: float = np.pi) -> np.ndarray:
@@ -32,6 +35,18 @@ def _gaps(angles: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray, fl
 
 def _missing(gaps: np.ndarray, typical: float) -> np.ndarray:
     return gaps > max(10 * typical, np.pi / 12)
+
+
+def parallel_weights(operator: ParallelBeam) -> np.ndarray:
+    """Factor of each cell: 1, but in a full turn of a detector that reaches the edge of the image on one side only.
+
+    There lines that one half turn measures count double, and fade over into those that both measure.
+    """
+    _, gaps, typical = _gaps(operator.angles, 2 * np.pi)
+    if gaps.max() > max(3 * typical, np.pi / 12) or operator.angles.size < _FEWEST_OF_A_TURN:
+        return np.ones(operator.detectors)
+    needed = 0.5 * min(operator.in_shape) * operator.spacing / operator.detector_spacing
+    return 2 * _across(np.arange(operator.detectors) - operator.center, needed)
 
 
 def fan_weights(operator: FanBeam) -> np.ndarray:
@@ -66,14 +81,14 @@ def parker(turned: np.ndarray, gamma: np.ndarray, arc: float) -> np.ndarray:
     return np.where(arc - turned < 2 * last, fall, weights)
 
 
-def _across(gamma: np.ndarray, needed: float) -> np.ndarray:
-    """Weights of the rays of a full turn, which measures a line again at ``-gamma``."""
-    step = abs(gamma[-1] - gamma[0]) / max(1, gamma.size - 1)
-    left, right = -gamma[0] + 0.5 * step, gamma[-1] + 0.5 * step
+def _across(place: np.ndarray, needed: float) -> np.ndarray:
+    """Weights of the rays of a full turn, which measures a line again at the opposite place."""
+    step = abs(place[-1] - place[0]) / max(1, place.size - 1)
+    left, right = -place[0] + 0.5 * step, place[-1] + 0.5 * step
     shared = min(left, right)
     if shared >= needed or max(left, right) < 1.05 * shared or shared <= 0:
-        return np.full(gamma.size, 0.5)
-    toward = gamma if right > left else -gamma
+        return np.full(place.size, 0.5)
+    toward = place if right > left else -place
     return 0.5 + 0.5 * np.sin(0.5 * np.pi * np.clip(toward / shared, -1, 1))
 
 

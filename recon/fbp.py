@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recon._ramp import WINDOWS, filter_views
-from recon._ray_weights import angular_weights, fan_weights
+from recon._ray_weights import angular_weights, fan_weights, parallel_weights
 from recon.operators.fan_beam import FanBeam
 from recon.operators.parallel_beam import ParallelBeam
 from solvers import arrays
@@ -25,7 +25,7 @@ def fbp(y: Array, operator: ParallelBeam | FanBeam, *, window: str = "ram-lak") 
     units of ``1 / detector_spacing^2``. Sampling the ramp in frequency instead would lower the whole image. The
     weights ``w_k`` are half the gaps to the neighbouring angles, so unequal angles and full turns come out right; a
     gap that nobody measured (a limited-angle scan) counts for none of its neighbours. Beyond the ends of the detector
-    the views are taken as zero.
+    the views are taken as zero; where it reaches the edge of the image on one side only, a full turn makes up for it.
 
     Rays of a fan are first weighted by ``cos(gamma) + sin(gamma) * axis_offset / source_distance``, and views on their
     way back by the inverse square of the distance from the source: along the central ray for a flat detector, along the
@@ -81,7 +81,7 @@ def fbp(y: Array, operator: ParallelBeam | FanBeam, *, window: str = "ram-lak") 
 
 def _parallel(y: np.ndarray, operator: ParallelBeam, window: str) -> np.ndarray:
     radius = 0.5 * math.hypot(*operator.in_shape) * operator.spacing / operator.detector_spacing
-    sinogram, wide = _covering(y, operator, -radius, radius)
+    sinogram, wide = _covering(y * parallel_weights(operator).astype(y.dtype), operator, -radius, radius)
     filtered = filter_views(sinogram, operator.detector_spacing, window)
     return wide.smear(filtered, angular_weights(operator.angles))
 

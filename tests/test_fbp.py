@@ -159,6 +159,17 @@ def test_wrong_arguments_are_named(change: dict[str, Any], error: type, message:
         fbp(given.pop("y"), given.pop("operator"), **given)
 
 
+@pytest.mark.parametrize("center", [20.0, 76.3])
+@pytest.mark.parametrize("views", [360, 361])
+def test_a_full_turn_makes_up_for_half_a_detector(center: float, views: int) -> None:
+    A = ParallelBeam((SIZE, SIZE), np.arange(views) * 2 * np.pi / views, detectors=97, center=center)
+    x = fbp(disc_sinogram(A, 8, -5, RADIUS), A)
+    inside, outside = x[disc_mask(A, 8, -5, RADIUS - 4)], x[~disc_mask(A, 8, -5, RADIUS + 3)]
+    assert inside.mean() == pytest.approx(1, rel=2e-3)
+    assert inside.std() < 0.02
+    assert abs(outside.mean()) < 0.01
+
+
 FAN = {"source_distance": 60.0, "detector_distance": 32.0}
 TURN = np.arange(360) * np.pi / 180
 FAN_SCANS: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
