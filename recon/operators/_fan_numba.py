@@ -41,7 +41,7 @@ def back_project(y: np.ndarray, g: Fans, shape: tuple[int, ...]) -> np.ndarray:
 
 def smear(operator: FanBeam, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Sum of views over pixels, as ``FanBeam.smear`` describes."""
-    from recon.operators import fan_kernels as kernels
+    from recon.operators import fan_smear_kernels as kernels
 
     tangent = np.tan(operator.fan_angles)
     step = operator.spacing / (PHASES * operator.source_distance)
