@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from solvers.loop import solve as solve
     from solvers.loop import steps as steps
     from solvers.loop import unroll as unroll
+    from solvers.noise_ball import NoiseBall as NoiseBall
     from solvers.optimised_gradient import OGM as OGM
     from solvers.optimised_gradient import POGM as POGM
     from solvers.ordered_subsets import OrderedSubsets as OrderedSubsets
     from solvers.ordered_subsets import StochasticPDHG as StochasticPDHG
     from solvers.primal_dual import PDHG as PDHG
     from solvers.quasi_newton import LBFGS as LBFGS
+    from solvers.robust_losses import AbsoluteDeviation as AbsoluteDeviation
+    from solvers.robust_losses import Huber as Huber
+    from solvers.robust_losses import StudentT as StudentT
     from solvers.splitting import DouglasRachford as DouglasRachford
     from solvers.splitting import HalfQuadratic as HalfQuadratic
     from solvers.three_operator import PD3O as PD3O
@@ -38,11 +42,13 @@ if TYPE_CHECKING:
     from solvers.tomography import OSEM as OSEM
     from solvers.tomography import SART as SART
     from solvers.tomography import SIRT as SIRT
+    from solvers.transmission import TransmissionLikelihood as TransmissionLikelihood
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "ADMM": "solvers.admm",
+        "AbsoluteDeviation": "solvers.robust_losses",
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
         "CondatVu": "solvers.three_operator",
@@ -51,6 +57,7 @@ __getattr__, __dir__, __all__ = attach(
         "FISTA": "solvers.gradient",
         "GradientDescent": "solvers.descent",
         "HalfQuadratic": "solvers.splitting",
+        "Huber": "solvers.robust_losses",
         "LBFGS": "solvers.quasi_newton",
         "LSMR": "solvers.golub_kahan",
         "LSQR": "solvers.golub_kahan",
@@ -58,6 +65,7 @@ __getattr__, __dir__, __all__ = attach(
         "LinearisedADMM": "solvers.linearised_admm",
         "MINRES": "solvers.krylov",
         "MLEM": "solvers.tomography",
+        "NoiseBall": "solvers.noise_ball",
         "OGM": "solvers.optimised_gradient",
         "OSEM": "solvers.tomography",
         "OrderedSubsets": "solvers.ordered_subsets",
@@ -72,6 +80,8 @@ __getattr__, __dir__, __all__ = attach(
         "Solution": "solvers.loop",
         "Status": "solvers.loop",
         "StochasticPDHG": "solvers.ordered_subsets",
+        "StudentT": "solvers.robust_losses",
+        "TransmissionLikelihood": "solvers.transmission",
         "solve": "solvers.loop",
         "steps": "solvers.loop",
         "unroll": "solvers.loop",

@@ -34,6 +34,9 @@ class DataTerm:
     quadratic = False
     """Whether the loss is ``1/2 |w - y|^2`` without weights, so that closed forms apply."""
 
+    smooth = True
+    """Whether the loss has a gradient; otherwise ``loss_gradient`` is a subgradient, and solvers use ``loss_prox``."""
+
     def loss(self, w: Array) -> Any:
         """Value at the predicted measurement ``w = A x``."""
         raise NotImplementedError

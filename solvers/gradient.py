@@ -17,7 +17,7 @@ from typing import Any
 
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.regularised import Regularised
+from solvers.regularised import Regularised, require_smooth
 
 GROW = 1.25  # backtracking tries a step this much longer each time, so that a local curvature is made use of
 SHRINK = 0.5
@@ -55,6 +55,9 @@ class ProximalGradient(Regularised):
 
     accelerated = False
     monotone = False
+
+    def __post_init__(self) -> None:
+        require_smooth(self)
 
     def init(self, x0: Array) -> GradientState:
         Ax = self.data.operator(x0)

@@ -76,6 +76,7 @@ class SmoothRegularised(Regularised):
     """
 
     def __post_init__(self) -> None:
+        require_smooth(self)
         for term in self.prior.terms():
             if not (is_bound(term) or is_smooth(term.function)):
                 raise ArgumentError(
@@ -120,6 +121,16 @@ def is_bound(term: Term) -> bool:
 def is_smooth(function: Any) -> bool:
     """Whether a function has a gradient; that of a multiple is what it multiplies."""
     return callable(getattr(type(getattr(function, "prior", function)), "gradient", None))
+
+
+def require_smooth(algorithm: Regularised) -> None:
+    """Refuse a data term without a gradient."""
+    if not getattr(algorithm.data, "smooth", True):
+        name, data = type(algorithm).__name__, type(algorithm.data).__name__
+        raise ArgumentError(
+            f"the data term is {data}, which has no gradient; {name} takes smooth ones. "
+            "Use ADMM, PDHG or LinearisedADMM, which take its proximal map."
+        )
 
 
 def require_curvature(algorithm: Regularised) -> None:

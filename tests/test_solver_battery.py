@@ -17,13 +17,16 @@ MODULES = [
     "solvers.golub_kahan",
     "solvers.krylov",
     "solvers.linearised_admm",
+    "solvers.noise_ball",
     "solvers.optimised_gradient",
     "solvers.ordered_subsets",
     "solvers.quasi_newton",
+    "solvers.robust_losses",
     "solvers.splitting",
     "solvers.step_sizes",
     "solvers.three_operator",
     "solvers.tomography",
+    "solvers.transmission",
 ]
 
 
