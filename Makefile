@@ -45,7 +45,7 @@ figures: $(STAMP) ## print the figures of accuracy and speed that must hold
 	$(BIN)/python -m benchmarks.figures
 
 gallery: $(STAMP) ## make docs/gallery.md and its pictures again; a few minutes
-	$(BIN)/python docs/gallery/make.py
+	PYTHONPATH=. $(BIN)/python docs/gallery/make.py
 
 clean: ## remove what the targets made, the virtual environment included
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
