@@ -11,7 +11,7 @@ from recon.operators._cone_geometry import LANES, Rays
 from recon.operators._planar_scan import plain
 from solvers.kernels import block_of, run_jobs
 
-SCRATCH_BYTES = 2**25
+SCRATCH_BYTES = 2**21
 """Memory for the samples of fans, or half that of the measurement where this is more; scans are taken in pieces."""
 
 
