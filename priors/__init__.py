@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from priors.directional import DirectionalTV as DirectionalTV
     from priors.entropy import Entropy as Entropy
     from priors.huber import HuberTV as HuberTV
+    from priors.infimal_sum import InfimalSum as InfimalSum
     from priors.low_rank import LocallyLowRank as LocallyLowRank
     from priors.low_rank import NuclearNorm as NuclearNorm
+    from priors.non_local_means import NonLocalMeans as NonLocalMeans
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
     from priors.sets import KnownRegion as KnownRegion
@@ -37,9 +39,11 @@ __getattr__, __dir__, __all__ = attach(
         "Entropy": "priors.entropy",
         "Gradient": "priors.differences",
         "HuberTV": "priors.huber",
+        "InfimalSum": "priors.infimal_sum",
         "KnownRegion": "priors.sets",
         "Laplacian": "priors.sobolev",
         "LocallyLowRank": "priors.low_rank",
+        "NonLocalMeans": "priors.non_local_means",
         "NonNegative": "priors.constraints",
         "NormBall": "priors.sets",
         "NuclearNorm": "priors.low_rank",
