@@ -79,6 +79,7 @@ def _operators() -> dict[str, Callable[[], Any]]:
         "ParallelBeam": lambda: ops.ParallelBeam((512, 512), 360),
         "FanBeam": lambda: ops.FanBeam((512, 512), turns, **fan),
         "ConeBeam": lambda: ops.ConeBeam((96, 96, 96), turns[::4], **fan),
+        "ParallelBeam3D, tilted": lambda: ops.ParallelBeam3D((64, 96, 96), turns[::4], tilt=0.3),
         "Pansharpening": lambda: ops.Pansharpening((4, 512, 512), 4),
         "SpectralMixing": lambda: ops.SpectralMixing(_random(60, 6), (256, 256)),
         "CodedAperture": lambda: ops.CodedAperture(mask[:256, :256], 16),
