@@ -47,9 +47,22 @@ def cone_beam():
     return row(volume, y, A, x, view=lambda volume: volume[22], measured=lambda y: y[0])
 
 
+def helical():
+    """The table moves on while the source turns: three turns along a long object, seen from the side."""
+    shape = (80, 40, 40)
+    volume = ball(shape, 0, 0, 0, 0.9)
+    volume -= sum(0.5 * ball(shape, z, 0, x, 0.2) for z, x in ((-0.6, 0.2), (-0.2, -0.3), (0.2, 0.3), (0.6, -0.2)))
+    turns = np.linspace(-3 * np.pi, 3 * np.pi, 120)
+    A = ops.ConeBeam(shape, turns, source_distance=150, detector_distance=100, detectors=(64, 80), pitch=25.0)
+    y = Gaussian(0.3).sample(A(volume), rng=0)
+    x = reconstruct(y, A)
+    return row(volume, y, A, x, view=lambda volume: volume[:, 20], measured=lambda y: y[60])
+
+
 FAMILIES = {
     "Parallel beam": parallel_beam,
     "Low dose, weighted rays": low_dose,
     "Fan beam": fan_beam,
     "Cone beam": cone_beam,
+    "Helical cone beam": helical,
 }
