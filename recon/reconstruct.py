@@ -166,7 +166,7 @@ def reconstruct(
     selected = time.perf_counter()
     found = _final(request, plan, choice, start, callback, progress)
     residual = _residual(request, plan.noise, found.image)
-    doubts = _doubts(plan, found, residual)
+    doubts = _doubts(plan, found, residual, request.operator.objection(request.y))
     for text in doubts:
         warnings.warn(text, ReconstructionWarning, stacklevel=3)
     image = _within_bounds(plan.prior, found.image)
@@ -323,9 +323,9 @@ def _contradicted(plan: Plan, residual: float) -> bool:
     return residual > (CONTRADICTED if plan.sigma_known else CONTRADICTED_BY_ESTIMATE)
 
 
-def _doubts(plan: Plan, found: Solution, residual: float) -> tuple[str, ...]:
+def _doubts(plan: Plan, found: Solution, residual: float, objection: str | None) -> tuple[str, ...]:
     """What the caller should know before trusting the image."""
-    doubts = []
+    doubts = [] if objection is None else [objection]
     if found.status is Status.DIVERGED:
         doubts.append(f"The solver diverged: {found.status.value}.")
     elif found.status is Status.MAX_ITER:

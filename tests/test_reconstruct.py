@@ -299,3 +299,20 @@ def test_admm_keeps_the_objective_of_the_plan(blurred):
     found = solve(algorithm, np.zeros_like(y), max_iter=2000, tol=1e-6)
     expected = 0.5 * float(np.sum((A(found.image) - y) ** 2)) + 1e-3 * tv.value(found.image)
     assert algorithm.objective(found.image) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("psf", [gaussian(1.5), motion(9, 30)], ids=["gaussian", "motion"])
+@pytest.mark.parametrize("cut", [0, 16])
+def test_a_photograph_that_does_not_wrap_around_is_reported(psf, cut):
+    from skimage import data
+
+    whole = data.camera()[:256, 100:356] / 255.0
+    y = ops.Blur(psf, whole.shape)(whole) + 0.002 * np.random.default_rng(0).standard_normal(whole.shape)
+    y = y[cut : 256 - cut, cut : 256 - cut]  # only the uncut one wraps around
+    told = ops.Blur(psf, y.shape).objection(y)
+    assert (told is not None) == (cut > 0)
+    if cut:
+        assert "boundary='unknown'" in told
+        with pytest.warns(ReconstructionWarning, match="does not wrap around"):
+            reconstruct(y, ops.Blur(psf, y.shape), strength=1e-3, max_iter=10)
+    assert ops.Blur(psf, y.shape, boundary="unknown").objection(y) is None

@@ -47,6 +47,10 @@ class Operator:
         """Apply the operator to ``x`` of shape ``(..., *in_shape)``; returns ``(..., *out_shape)``."""
         return self._run(x, "x", self.in_shape, self.out_shape, adjoint=False)
 
+    def objection(self, y: Array) -> str | None:
+        """What shows that this operator did not make the measurement ``y``, and the remedy; None where nothing does."""
+        return None
+
     def vjp(self, x: Array, r: Array) -> Array:
         """``J(x)^H r``: the adjoint of the derivative at ``x``, applied to ``r``.
 

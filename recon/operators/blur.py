@@ -30,6 +30,10 @@ from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, s
 from solvers.step_sizes import TIGHTNESS, lanczos_norm
 from solvers.validation import require_finite, shape_argument
 
+REMOVED = 1e-3  # squared transfer, of the largest, below which a frequency is all but removed
+CONTRADICTING_BORDER = 1.25  # excess along the border; white noise has 1, up to the scatter of
+FEW = 200  # samples along the border
+
 
 class Blur(LinearOperator):
     r"""Convolution with a point spread function (PSF): ``y[i] = sum_j psf[j] x[i - j + c]``.
@@ -171,6 +175,31 @@ class Blur(LinearOperator):
         if self.boundary == "unknown":
             return self._crop, self._blur
         return (Identity(self.out_shape), self) if self.boundary == "periodic" else None
+
+    def objection(self, y: Array) -> str | None:
+        """Whether what a periodic blur cannot produce, noise apart, is found along the border of ``y``."""
+        if self.boundary != "periodic":
+            return None
+        ratio = self._border_excess(arrays.to_numpy(y).real)
+        if ratio < CONTRADICTING_BORDER:
+            return None
+        return (
+            f"y does not wrap around, as Blur(boundary='periodic') says: what this blur cannot produce is {ratio:.1f} "
+            "times stronger along the border than inside, and will be amplified. Build it with boundary='unknown'."
+        )
+
+    def _border_excess(self, y: np.ndarray) -> float:
+        """Root mean square along the border over that inside, of the frequencies that the blur all but removes."""
+        gram = self._diagonalised.eigenvalues
+        removed = gram < REMOVED * gram.max()
+        within = np.zeros(gram.shape, bool)
+        sides = zip(gram.shape, self.psf.shape, strict=True)
+        within[tuple(slice(k, n - k) if k > 1 else slice(None) for n, k in sides)] = True
+        if removed.mean() * min(within.sum(), (~within).sum()) < FEW:
+            return 0.0
+        energy = arrays.filter_fourier(y, removed.astype(y.dtype), gram.ndim) ** 2
+        outer, inner = (float(energy[..., where].mean()) for where in (~within, within))
+        return math.sqrt(outer / inner) if inner > 0 else 0.0
 
     def __repr__(self) -> str:
         return f"Blur({self.out_shape}, psf {self.psf.shape}, boundary={self.boundary!r})"
