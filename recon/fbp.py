@@ -91,8 +91,10 @@ def _fan(y: np.ndarray, operator: FanBeam, window: str) -> np.ndarray:
     # The rays of one view are this much denser than those of parallel beams.
     density = np.cos(gamma) + beside * np.sin(gamma)
     rays = y * (density * fan_weights(operator)).astype(y.dtype)
-    sinogram, wide = _covering(rays, operator, *operator._shadow())
     curved = operator.detector == "curved"
+    low, high = operator._shadow()
+    # Rounded up to a whole cell, the arc might go beyond a right angle.
+    sinogram, wide = _covering(rays, operator, low + curved, high - curved)
     opening = operator.detector_spacing / (operator.source_distance + operator.detector_distance)
     filtered = filter_views(sinogram, opening, window, fan=curved)
     weights = angular_weights(operator.angles, 2 * np.pi) / operator.source_distance
