@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from solvers._lazy import attach
 
 if TYPE_CHECKING:
+    from solvers.acceleration import Anderson as Anderson
+    from solvers.acceleration import Restarted as Restarted
     from solvers.admm import ADMM as ADMM
     from solvers.data_terms import LeastSquares as LeastSquares
     from solvers.data_terms import PoissonLikelihood as PoissonLikelihood
@@ -49,6 +51,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "ADMM": "solvers.admm",
         "AbsoluteDeviation": "solvers.robust_losses",
+        "Anderson": "solvers.acceleration",
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
         "CondatVu": "solvers.three_operator",
@@ -75,6 +78,7 @@ __getattr__, __dir__, __all__ = attach(
         "PoissonLikelihood": "solvers.data_terms",
         "ProximalGradient": "solvers.gradient",
         "RegularisedCG": "solvers.krylov",
+        "Restarted": "solvers.acceleration",
         "SART": "solvers.tomography",
         "SIRT": "solvers.tomography",
         "Solution": "solvers.loop",

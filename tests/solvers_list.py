@@ -20,6 +20,12 @@ def least_squares(name: str) -> Any:
     return lambda operator, y, function, strength: solver(operator, y, strength)
 
 
+def anderson(operator: Any, y: Any, function: Any, strength: float) -> Any:
+    """On a proximal gradient of fixed steps."""
+    build = regularised("ProximalGradient", step_size=1 / operator.norm() ** 2)
+    return solvers.Anderson(build(operator, y, function, strength))
+
+
 def minres(operator: Any, y: Any, function: Any, strength: float) -> Any:
     """On the normal equations."""
     return solvers.MINRES(lambda x: operator.gram(x) + strength * x, operator.adjoint(y))
@@ -33,6 +39,7 @@ def half_quadratic(operator: Any, y: Any, function: Any, strength: float) -> Any
 
 SOLVERS: dict[str, tuple[Any, int]] = {
     "admm": (regularised("ADMM"), 60),
+    "anderson": (anderson, 40),
     "cg": (regularised("RegularisedCG"), 13),
     "cgls": (least_squares("CGLS"), 13),
     "condat-vu": (regularised("CondatVu"), 90),
@@ -51,6 +58,7 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "pd3o": (regularised("PD3O"), 90),
     "pdhg": (regularised("PDHG"), 70),
     "pogm": (regularised("POGM"), 60),
+    "restarted": (lambda *problem: solvers.Restarted(regularised("FISTA")(*problem)), 60),
     "stochastic pdhg": (regularised("StochasticPDHG"), 150),
     "proximal gradient": (regularised("ProximalGradient"), 90),
 }

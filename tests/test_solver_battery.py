@@ -12,6 +12,7 @@ from solvers_list import SOLVERS
 from recon import check_solver
 
 MODULES = [
+    "solvers.acceleration",
     "solvers.descent",
     "solvers.early_stopping",
     "solvers.golub_kahan",
