@@ -200,6 +200,14 @@ def test_dtype_is_kept_and_inputs_are_not_changed(dtype: type) -> None:
     np.testing.assert_array_equal(A(integers), A(integers.astype(np.float32)))
 
 
+@pytest.mark.parametrize("angle", [0.0, np.pi / 2, 2.0])
+def test_a_single_view_spreads_what_it_sums(angle: float) -> None:
+    A = ParallelBeam((6, 9), [angle])
+    forward = A(np.eye(54).reshape(54, 6, 9)).reshape(54, -1).T
+    backward = A.adjoint(np.eye(len(forward)).reshape(-1, *A.out_shape)).reshape(-1, 54)
+    np.testing.assert_allclose(backward, forward, atol=1e-14)
+
+
 def test_linearity() -> None:
     A = make("square")
     x, z = RNG.standard_normal((2, *A.in_shape))

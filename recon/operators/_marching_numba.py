@@ -59,7 +59,7 @@ def _views_held(view_bytes: int, views: int) -> int:
     from recon.operators import kernels
 
     most = max(1, VIEW_BYTES // (kernels.GROUP * view_bytes), 2)
-    return kernels.GROUP * min(most, -(-views // kernels.GROUP))
+    return kernels.GROUP * max(1, min(most, -(-views // kernels.GROUP)))
 
 
 def _run(job: Callable[..., Any], work: int, tasks: int, *args: Any) -> None:
