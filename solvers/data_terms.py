@@ -37,6 +37,9 @@ class DataTerm:
     smooth = True
     """Whether the loss has a gradient; otherwise ``loss_gradient`` is a subgradient, and solvers use ``loss_prox``."""
 
+    separable = True
+    """Whether the loss is a sum over samples, so that ``loss_prox`` takes a step for each of them."""
+
     def loss(self, w: Array) -> Any:
         """Value at the predicted measurement ``w = A x``."""
         raise NotImplementedError

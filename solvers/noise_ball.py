@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.data_terms import DataTerm
+from solvers.errors import ArgumentError
 from solvers.validation import positive_float
 
 OUTSIDE = 1e-2  # relative distance from the ball that still counts as inside: iterates reach it in the limit
@@ -42,9 +44,16 @@ class NoiseBall(DataTerm):
     radius: float = 0.0
 
     smooth = False
+    separable = False
 
     def __post_init__(self) -> None:
         positive_float("radius", self.radius, zero=True)
+
+    def part(self, operator: Any, take: Callable[[Array], Array]) -> Self:
+        """Refused: the ball is not a sum over samples."""
+        raise ArgumentError(
+            "NoiseBall cannot be taken in subsets of the measurement. Use ADMM, PDHG or LinearisedADMM."
+        )
 
     def loss(self, w: Array) -> Any:
         outside = self._distances(w - self.y) > (1 + OUTSIDE) * self.radius + arrays.eps(w) * float(abs(self.y).max())

@@ -202,7 +202,8 @@ class StochasticPDHG(Regularised):
     def _pair(self, dual: Dual) -> tuple[Any, Any]:
         """``s`` and a diagonal bound of ``A_i^H s A_i``."""
         operator = dual.term.operator
-        if not getattr(operator, "nonnegative", False):
+        separable = getattr(dual.term.function, "separable", True)
+        if not (separable and getattr(operator, "nonnegative", False)):
             norm = max(operator.norm(), 1e-30)
             return 1.0 / norm, norm
         back = operator.adjoint(dual.term.function.y)

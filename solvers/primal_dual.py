@@ -83,7 +83,8 @@ class PDHG(Regularised):
     @cached_property
     def _by_sums(self) -> bool:
         operator = self.data.operator
-        return self.norm is None and not self._exact and bool(getattr(operator, "nonnegative", False))
+        separable = getattr(self.data, "separable", True) and getattr(operator, "nonnegative", False)
+        return self.norm is None and not self._exact and bool(separable)
 
     @cached_property
     def _duals(self) -> tuple[Dual, ...]:

@@ -161,6 +161,19 @@ def test_the_noise_ball_gives_the_smallest_image_that_explains_the_data():
     np.testing.assert_allclose(found, tikhonov(damping), atol=1e-5)
 
 
+def test_the_ball_is_projected_onto_as_a_whole():
+    scan = ParallelBeam((8, 8), 24)
+    picture = np.pad(RNG.random((4, 4)), 2)
+    noise = 0.1 * RNG.standard_normal(scan.out_shape)
+    data = NoiseBall(scan, scan(picture) + noise, float(np.linalg.norm(noise)))
+    found = {s: unroll(s(data, TotalVariation(2), 1.0), np.zeros((8, 8)), 1500) for s in (PDHG, solvers.LinearisedADMM)}
+    for x in found.values():
+        assert np.linalg.norm(scan(x) - data.y) <= data.radius * (1 + 1e-4)
+    np.testing.assert_allclose(*found.values(), atol=1e-3)
+    with pytest.raises(ArgumentError, match="cannot be taken in subsets"):
+        solvers.StochasticPDHG(data, TotalVariation(2), 1.0).init(picture)
+
+
 def test_each_item_of_a_batch_has_its_own_ball():
     data = NoiseBall(A, np.stack([Y, 2 * Y]), 1.0)
     moved = data.loss_prox(np.stack([Y + 3, 2 * Y]), 1.0)
