@@ -13,6 +13,7 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError
 from solvers.validation import positive_int
 
+LOOK = 10  # iterations between looks at the value
 STEP_OF_SIZE = 0.3  # step of the splitting for the value, over the root mean square of the image and the value's slope
 
 
@@ -24,7 +25,8 @@ class InfimalSum(Prior):
     few changes (``InfimalSum(NuclearNorm(), 0.1 * Sparsity())``). The factors decide what goes where.
 
     ``prox(v, step)`` minimises ``step first(a) + step second(b) + 1/2 |a + b - v|^2`` over the parts by alternating
-    their proximal maps, accelerated; the value takes Douglas-Rachford iterations.
+    their proximal maps, accelerated; the value takes Douglas-Rachford iterations. Both take many proximal maps of the
+    parts, so those should be quick for large images.
 
     Parameters
     ----------
@@ -83,10 +85,12 @@ class InfimalSum(Prior):
         """
         v, step = self._admit("v", v), step_size(step)
         a = previous = 0.0 * v
+        first = second = None  # dual variables, for parts whose proximal maps iterate
         for k in range(self.iterations):
             r = a + (k / (k + 3)) * (a - previous)
-            b = self.second.prox(v - r, step)
-            a, previous = self.first.prox(v - b, step), a
+            b, second = self.second.prox_from(v - r, step, second)
+            previous = a
+            a, first = self.first.prox_from(v - b, step, first)
             if k and self._settled(a - previous, v):
                 break
         else:
@@ -96,25 +100,34 @@ class InfimalSum(Prior):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        return a, self.second.prox(v - a, step)
+        return a, self.second.prox_from(v - a, step, second)[0]
 
     def _prox(self, v: Array, step: Any) -> Array:
         a, b = self.parts(v, step)
         return a + b
 
+    def estimate(self, x: Array) -> Any:
+        """The value from above, after a few iterations."""
+        return self._least(self._admit("x", x), LOOK)
+
     def _value(self, x: Array) -> Any:
-        """Douglas-Rachford for ``first(x - u) + second(u)``; the smallest sum at the points that it visits."""
+        return self._least(x, self.iterations)
+
+    def _least(self, x: Array, iterations: int) -> Any:
+        """Douglas-Rachford for ``first(x - u) + second(u)``; the smallest sum at the points looked at."""
         step = self._step_for(x)
+        first = second = None
         q, best = 0.0 * x, self.first.value(x) + self.second.value(0.0 * x)
-        for k in range(1, self.iterations + 1):
-            u = self.second.prox(q, step)
-            w = x - self.first.prox(x - 2 * u + q, step)
+        for k in range(1, iterations + 1):
+            u, second = self.second.prox_from(q, step, second)
+            part, first = self.first.prox_from(x - 2 * u + q, step, first)
+            w = x - part
             q = q + w - u
-            for point in (u, w):
-                value = self.first.value(x - point) + self.second.value(point)
-                best = value if arrays.to_float(value) < arrays.to_float(best) else best
-            if k % 10 == 0 and self._settled(w - u, x):
-                break
+            if k % LOOK == 0:
+                values = [self.first.value(x - point) + self.second.value(point) for point in (u, w)]
+                best = min((best, *values), key=arrays.to_float)
+                if self._settled(w - u, x):
+                    break
         return best
 
     def _settled(self, change: Array, image: Array) -> bool:

@@ -58,7 +58,7 @@ def symmetrised_adjoint(z: Array, scales: tuple[float, ...]) -> Array:
     return arrays.namespace(z).stack(parts, -ndim - 1)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)
 def existing(spatial: tuple[int, ...]) -> np.ndarray:
     """Which first and second differences do not wrap around, ``(ndim + ndim (ndim + 1) / 2, *spatial)``."""
     ndim = len(spatial)

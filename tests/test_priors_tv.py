@@ -183,6 +183,21 @@ def test_prox_minimises_the_objective():
             assert objective(x + t * d) >= least + 0.5 * t**2 * (d**2).sum() - 1.5e-6 * least
 
 
+@pytest.mark.parametrize("isotropic", [True, False])
+def test_prox_is_that_of_cvxpy(isotropic):
+    cp = pytest.importorskip("cvxpy")
+    v, step, x = random((7, 6)), 0.3, cp.Variable((7, 6))
+    down, right = cp.diff(x, axis=0), cp.diff(x, axis=1)
+    if isotropic:
+        pairs = cp.vstack([cp.vec(down[:, :-1], order="C"), cp.vec(right[:-1], order="C")])
+        total = cp.sum(cp.norm(pairs, 2, axis=0)) + cp.norm1(down[:, -1]) + cp.norm1(right[-1])
+    else:
+        total = cp.sum(cp.abs(down)) + cp.sum(cp.abs(right))
+    cp.Problem(cp.Minimize(step * total + 0.5 * cp.sum_squares(x - v))).solve(solver="CLARABEL")
+    prior = TotalVariation(isotropic=isotropic, tol=1e-10, iterations=20000)
+    np.testing.assert_allclose(prior.prox(v, step), x.value, atol=1e-5)
+
+
 def test_duality_gap_certifies_the_default_tolerance():
     v, step = random((24, 20)), 0.5
     prior = TotalVariation()
