@@ -95,11 +95,12 @@ class ProximalGradient(Regularised):
     def _descend(self, state: GradientState, gradient: Array) -> tuple[Array, Array, float, Any]:
         """One proximal step from v, shortened until the quadratic model is an upper bound."""
         if self.step_size is not None:
-            x, dual = self._prox(arrays.axpy(-self.step_size, gradient, state.v), self.step_size, state)
+            v = arrays.axpy(-self.step_size, gradient, state.v)
+            x, dual = self._prior_prox(v, self.step_size, state.dual, INNER_STEPS)
             return x, self.data.operator(x), self.step_size, dual
         step = state.step * GROW
         while True:
-            x, dual = self._prox(arrays.axpy(-step, gradient, state.v), step, state)
+            x, dual = self._prior_prox(arrays.axpy(-step, gradient, state.v), step, state.dual, INNER_STEPS)
             Ax = self.data.operator(x)
             if self._bounded(state, x, Ax, step) or step < 1e-20 * state.step:
                 return x, Ax, step, dual
@@ -117,12 +118,6 @@ class ProximalGradient(Regularised):
         if length <= (10 * arrays.eps(x)) ** 2 * arrays.to_float(arrays.dot(x, x)):
             return True  # nothing but rounding, which must not shorten the step for good
         return arrays.to_float(curved) <= length / (step if self.data.quadratic else 2 * step)
-
-    def _prox(self, v: Array, step: float, state: GradientState) -> tuple[Array, Any]:
-        warm = getattr(self.prior, "prox_from", None)
-        if warm is None:
-            return self.prior.prox(v, step * self.strength), None
-        return warm(v, step * self.strength, state.dual, iterations=INNER_STEPS)
 
     def _first_step(self, x0: Array, Ax: Array) -> float:
         """Inverse curvature along the first gradient; backtracking shortens it where other directions are steeper."""

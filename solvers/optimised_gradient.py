@@ -15,12 +15,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
 from solvers.regularised import Regularised, SmoothRegularised, require_curvature
 from solvers.step_sizes import data_curvature, term_curvature
+
+PROX_STEPS = 12  # of an iterative proximal map that starts from its last dual variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class POGMState:
     y: Array  # composite gradient step from the iterate before, for the restart
     t: float  # momentum parameter
     gamma: float  # last proximal step
+    dual: Any = None  # dual variable of an iterative proximal map
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,12 +156,12 @@ class POGM(Regularised):
         w = arrays.axpy(-1.0 / L, gradient, x)
         z = arrays.axpy((t - 1) / t_next, w - state.w, arrays.axpy(t / t_next, w - x, w))
         z = arrays.axpy((t - 1) / (L * state.gamma * t_next), state.z - x, z)
-        x_next = self.prior.prox(z, gamma * self.strength)
+        x_next, dual = self._prior_prox(z, gamma, state.dual, PROX_STEPS)
         composite = arrays.axpy(-1.0 / gamma, x_next - z, gradient)
         y = arrays.axpy(-1.0 / L, composite, x)
         if arrays.to_float(arrays.dot(composite, y - state.y)) > 0:
-            return POGMState(x=x_next, w=x_next, z=x_next, y=x_next, t=1.0, gamma=1.0 / L)
-        return POGMState(x=x_next, w=w, z=z, y=y, t=t_next, gamma=gamma)
+            return POGMState(x=x_next, w=x_next, z=x_next, y=x_next, t=1.0, gamma=1.0 / L, dual=dual)
+        return POGMState(x=x_next, w=w, z=z, y=y, t=t_next, gamma=gamma, dual=dual)
 
 
 def next_momentum(t: float) -> float:

@@ -49,6 +49,13 @@ class Regularised:
         """The function minimised, without the constraints: an iterate may be outside them by a rounding error."""
         return self.data.value(x) + self._penalty(x)
 
+    def _prior_prox(self, v: Array, step: float, dual: Any, iterations: int) -> tuple[Array, Any]:
+        """Proximal map of ``step * strength * prior``, an iterative one from its last dual variable; and the next."""
+        warm = getattr(self.prior, "prox_from", None)
+        if warm is None:
+            return self.prior.prox(v, step * self.strength), None
+        return warm(v, step * self.strength, dual, iterations=iterations)
+
     def _penalty(self, x: Array) -> Any:
         value: Any = 0.0
         for term in self.prior.terms():

@@ -43,12 +43,6 @@ class _TwoProximalMaps(Regularised):
     def _data_prox(self, v: Array, step: float, start: Array) -> Array:
         return data_prox(self.data, self._back, v, step, start)
 
-    def _prior_prox(self, v: Array, step: float, dual: Any) -> tuple[Array, Any]:
-        warm = getattr(self.prior, "prox_from", None)
-        if warm is None:
-            return self.prior.prox(v, step * self.strength), None
-        return warm(v, step * self.strength, dual, iterations=PROX_STEPS)
-
 
 @dataclass(frozen=True, slots=True)
 class DouglasRachfordState:
@@ -102,7 +96,7 @@ class DouglasRachford(_TwoProximalMaps):
     def step(self, state: DouglasRachfordState, k: int) -> DouglasRachfordState:
         gamma = state.gamma
         fit = self._data_prox(state.w, gamma, state.fit)
-        x, dual = self._prior_prox(arrays.lincomb(2.0, fit, -1.0, state.w), gamma, state.dual)
+        x, dual = self._prior_prox(arrays.lincomb(2.0, fit, -1.0, state.w), gamma, state.dual, PROX_STEPS)
         slope = (state.w - fit) * (1.0 / gamma)
         w = arrays.axpy(self.relaxation, x - fit, state.w)
         new = DouglasRachfordState(x, fit, w, gamma, dual, state.anchor)
@@ -179,6 +173,6 @@ class HalfQuadratic(_TwoProximalMaps):
 
     def step(self, state: HalfQuadraticState, k: int) -> HalfQuadraticState:
         x = self._data_prox(state.z, 1.0 / state.beta, state.x)
-        z, dual = self._prior_prox(x, 1.0 / state.beta, state.dual)
+        z, dual = self._prior_prox(x, 1.0 / state.beta, state.dual, PROX_STEPS)
         grows = self.beta is None and k < self.stages
         return HalfQuadraticState(x, z, state.beta * self.final ** (1 / self.stages) if grows else state.beta, dual)
