@@ -272,7 +272,7 @@ def _check_kind(output: str, operator: Any, magnitude: bool) -> None:
 
 def _in_frame(image: Any, operator: Any, channel_axis: int | None) -> Any:
     """The part of the image in the measurement's frame, where the image reaches beyond it."""
-    interior = getattr(operator, "interior", None)
+    interior = operator.interior
     if interior is None:
         return image
     if channel_axis is None:

@@ -293,6 +293,7 @@ def _final(
     # A state of the search has settled before, at a strength nearby.
     return solve(
         algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, patience=2 if choice is None else 1,
+        region=request.operator.interior,
         callback=callback, progress=progress,
     )  # fmt: skip
 

@@ -191,6 +191,7 @@ class Warm:
             tol=self.problem.tol,
             objective=False,
             patience=self.problem.patience,
+            region=self.operator.interior,
         )
         few = arrays.size(self.x0) > LARGE
         self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength)]

@@ -77,6 +77,7 @@ def solve(
     tol: float = 1e-3,
     objective: bool = True,
     patience: int = 2,
+    region: tuple[slice, ...] | None = None,
     callback: Callable[[Any, int], Any] | None = None,
     progress: bool = False,
 ) -> Solution:
@@ -97,6 +98,8 @@ def solve(
         Whether to record the objective at each look (one more forward operation every few steps).
     patience : int
         Number of looks in a row that must find it so.
+    region : tuple of slice, optional
+        The part of the trailing axes that is to settle; by default all of the image.
     callback : callable, optional
         ``callback(state, k)`` after each step; a true return value stops.
     progress : bool
@@ -108,7 +111,7 @@ def solve(
     """
     if state is None:
         state = algorithm.init(x0)
-    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"), patience)
+    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"), patience, region)
     status, k = Status.MAX_ITER, 0
     with _progress_bar(max_iter, enabled=progress) as bar:
         for k, state in enumerate(islice(steps_from(algorithm, state), max_iter), start=1):  # noqa: B020
@@ -130,24 +133,29 @@ def solve(
 class _Watch:
     """Looks at the iterate now and then: records, and judges convergence and divergence."""
 
-    def __init__(self, algorithm: Any, state: Any, tol: float, objective: bool, patience: int):
+    def __init__(
+        self, algorithm: Any, state: Any, tol: float, objective: bool, patience: int, region: tuple[slice, ...] | None
+    ):
+        self.where = ... if region is None else (..., *region)
         self.objective = algorithm.objective if objective else None
         self.tol, self.patience = tol, patience
         self.start = time.perf_counter()
         self.history: dict[str, list[float]] = {"iteration": [], "seconds": [], "change": [], "objective": []}
-        self.x = self.best = state.x
+        self.best = state.x
+        self.x = state.x[self.where]
         self.merit = self.first_merit = self._merit_of(state.x)
         self.settled = 0
         self.last_k = 0
-        self.size = arrays.to_float(arrays.norm(state.x))  # largest of the start and the first iterates
+        self.size = arrays.to_float(arrays.norm(self.x))  # largest of the start and the first iterates
 
     def elapsed(self) -> float:
         return time.perf_counter() - self.start
 
     def look(self, state: Any, k: int) -> Status | None:
         """Record the state after ``k`` steps; return a status if the loop should end."""
-        change = arrays.to_float(arrays.norm(state.x - self.x)) / max(k - self.last_k, 1)
-        size = arrays.to_float(arrays.norm(state.x))
+        x = state.x[self.where]
+        change = arrays.to_float(arrays.norm(x - self.x)) / max(k - self.last_k, 1)
+        size = arrays.to_float(arrays.norm(x))
         merit = self._merit_of(state.x) if math.isfinite(change) else math.nan
         previous = self.history["change"][-1] if self.history["change"] else math.inf
         gap, self.last_k = max(k - self.last_k, 1), k
@@ -157,7 +165,7 @@ class _Watch:
             return Status.DIVERGED
         if not merit > self.merit:  # also where there is no objective: the latest iterate is the best known
             self.best, self.merit = state.x, merit
-        self.x = state.x
+        self.x = x
         # Changes shrink by q a look, so what is left is a geometric series.
         q = min(change / previous, 0.98) if previous > 0 else 0.0
         left = change * gap * q / (1 - q) if math.isfinite(previous) else math.inf

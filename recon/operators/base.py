@@ -133,6 +133,9 @@ class LinearOperator(Operator):
     Elsewhere the forward is zero and the adjoint ignores its argument.
     """
 
+    interior: tuple[slice, ...] | None = None
+    """Where the measurement's frame lies in the image, or None: all of it. A solver stops once that has settled."""
+
     selects: bool = False
     """Whether every row and every column of the matrix holds at most one entry, and that a one."""
 

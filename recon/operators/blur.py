@@ -88,6 +88,8 @@ class Blur(LinearOperator):
     (np.float64(1.0), 1.0)
     """
 
+    interior: tuple[slice, ...]
+
     def __init__(
         self,
         psf: Any,

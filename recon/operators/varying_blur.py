@@ -82,6 +82,8 @@ class VaryingBlur(LinearOperator):
     ((64, 64), 2)
     """
 
+    interior: tuple[slice, ...]
+
     def __init__(
         self,
         psfs: Any,
