@@ -9,7 +9,8 @@ from typing import Any
 
 from priors.base import Prior, step_size
 from priors.differences import Gradient
-from priors.second_order import SecondOrder, SecondOrderNorm
+from priors.second_order import SecondOrder
+from priors.second_order_norm import SecondOrderNorm
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, ShapeError

@@ -10,7 +10,8 @@ import torch
 
 from priors import TGV, NonNegative, TotalVariation
 from priors.differences import gradient
-from priors.second_order import SecondOrder, SecondOrderNorm
+from priors.second_order import SecondOrder
+from priors.second_order_norm import SecondOrderNorm
 from priors.symmetrised import existing, pairs, symmetrised, symmetrised_adjoint
 from recon import check_prior, reconstruct
 from recon.operators import Blur
