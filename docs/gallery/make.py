@@ -24,8 +24,8 @@ HEAD = f"""# Gallery
 
 Every row is made by the code below it (`make gallery` makes this page): the truth, what is measured of it, the adjoint
 image, and what `reconstruct` makes of the measurement. Strengths, solvers and steps are its own choice. The pictures
-come with scikit-image; measurements are simulated, noise included. The adjoint image is no reconstruction: it shows what
-the data see.
+come with scikit-image; measurements are simulated, noise included. The adjoint image is no reconstruction: it shows
+what the data see.
 
 ```python
 {(HERE / "images.py").read_text(encoding="utf-8").split(chr(10) * 2, 1)[1].strip()}
