@@ -60,7 +60,8 @@ def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
     sigma = 1.0 if isinstance(noise, Poisson) else noise.sigma if isinstance(noise, Gaussian) else None
     if name in KRYLOV:
         return _StoppedKrylov(name, sigma), "given; without a prior it stops where the residual is the noise"
-    return _StoppedPasses(name, sigma), "given; it stops where the residual is the noise"
+    start = "starts from a uniform image and " if name in ("mlem", "osem") else ""
+    return _StoppedPasses(name, sigma), f"given; it {start}stops where the residual is the noise"
 
 
 class _StoppedKrylov:
@@ -105,7 +106,9 @@ class _StoppedPasses:
                 f"{type(data).__name__}. Use {'solver=' + repr('osem') + ' for counts, or ' if counts else ''}"
                 "solver='admm' or 'pdhg'."
             )
-        return _stopped(getattr(solvers, TOMOGRAPHY[self.name])(data, prior, strength), self.sigma)
+        solver = getattr(solvers, TOMOGRAPHY[self.name])
+        start = {"uniform": True} if self.name in ("mlem", "osem") else {}
+        return _stopped(solver(data, prior, strength, **start), self.sigma)
 
 
 def _stopped(algorithm: Any, sigma: Any) -> Any:

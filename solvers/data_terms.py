@@ -137,11 +137,11 @@ class PoissonLikelihood(DataTerm):
     def start(self, x0: Array) -> Array:
         """Positive throughout: the slope of the likelihood is infinite where no photon is expected but one came."""
         mean = arrays.to_float(abs(x0).mean())
-        if not mean > 0:
-            back = self.operator.adjoint(self.y)
-            likely = self.operator(1 + arrays.zeros(back.shape, back))
-            mean = arrays.to_float(self.y.sum()) / max(arrays.to_float(likely.sum()), 1e-30)
-        return arrays.namespace(x0).clip(x0, min=LEAST_START * max(mean, 1e-30))
+        if mean > 0:
+            return arrays.namespace(x0).clip(x0, min=LEAST_START * mean)
+        likely = self.operator(1 + arrays.zeros(x0.shape, x0))
+        counts = arrays.to_float(self.y.sum()) / max(arrays.to_float(likely.sum()), 1e-30)
+        return max(counts, 1e-30) + x0
 
     def loss(self, w: Array) -> Any:
         xp = arrays.namespace(w)

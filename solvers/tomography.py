@@ -174,6 +174,8 @@ class MLEM(_Passes):
     data, prior, strength
         See :class:`Regularised`. :class:`solvers.PoissonLikelihood` with a non-negative operator; a prior of bounds or
         none. The strength has no effect: stop early.
+    uniform : bool
+        Start from a uniform image whatever the start given: noise in a start stays in the first iterates.
 
     Raises
     ------
@@ -196,6 +198,8 @@ class MLEM(_Passes):
     True
     """
 
+    uniform: bool = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not hasattr(self.data, "background"):
@@ -206,7 +210,7 @@ class MLEM(_Passes):
 
     def init(self, x0: Array) -> PassState:
         """The start is made positive: an image of zeros stays one."""
-        return PassState(self._project(self.data.start(x0)))
+        return PassState(self._project(self.data.start(0 * x0 if self.uniform else x0)))
 
     def residual_norm(self, state: PassState) -> float:
         """``|A x + b - y|``, each count over its standard deviation; pass it as noise of ``sigma`` 1."""

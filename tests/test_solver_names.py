@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import recon
+import solvers
+from priors import Zero
 from recon import operators as ops
 from recon._solver_names import SOLVERS
 from recon.operators import from_matrix
@@ -60,6 +62,15 @@ def test_photon_counts(name):
     x, info = solved(name, COUNTS, noise="poisson", prior="none")
     assert x.min() >= 0 and info.status.ok
     assert np.linalg.norm(x - 30 * PICTURE) < 0.3 * np.linalg.norm(30 * PICTURE)
+
+
+def test_expectation_maximisation_stops_near_its_best_image():
+    data = solvers.PoissonLikelihood(SCAN, COUNTS)
+    plain = solvers.MLEM(data, Zero(), 0.0, uniform=True)
+    states = solvers.steps(plain, np.zeros(SHAPE))
+    errors = [np.linalg.norm(next(states).x - 30 * PICTURE) for _ in range(200)]
+    x, _ = solved("mlem", COUNTS, noise="poisson", prior="none")
+    assert np.linalg.norm(x - 30 * PICTURE) < 1.3 * min(errors)
 
 
 @pytest.mark.parametrize("name", ["gradient", "lbfgs"])
