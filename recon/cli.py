@@ -85,7 +85,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("input_path", metavar="INPUT"),
         click.option("--operator", "spec", metavar="SPEC.YAML", required=True, help="The forward model, in YAML."),
         click.option("--prior", default="auto", metavar="NAME", help="auto, tv, wavelet, tikhonov or none."),
-        click.option("--solver", default="auto", metavar="NAME", help="auto, admm, fista, pdhg or cg."),
+        click.option("--solver", default="auto", metavar="NAME", help="auto, admm, fista, pdhg, cg, lbfgs, sirt, ..."),
         click.option("--noise", default="auto", callback=_noise, metavar="NOISE",
                      help="auto, gaussian, poisson, poisson-gaussian, impulse, speckle, or the standard deviation in "
                      "the unit of INPUT."),
