@@ -250,7 +250,7 @@ def changed(position: int, value: str) -> list[str]:
         (["reconstruct", "y.npy", "x.npy"], "Missing option '--operator'"),
         ([*GOOD, "--prio", "tv"], "--prior"),
         ([*GOOD, "--max-iter", "many"], "'many' is not a valid integer"),
-        ([*GOOD, "--noise", "loud"], "'loud'; expected auto, gaussian, poisson, poisson-gaussian, impulse, speckle or a"),
+        ([*GOOD, "--noise", "loud"], "'loud'; expected auto, gaussian, poisson, poisson-gaussian, impulse"),
         ([*GOOD, "--strength", "strong"], "'strong'; expected auto or a number"),
         ([*GOOD, "--bounds", "1"], "--bounds"),
         ([*GOOD, "--prior", "tvv"], "Did you mean 'tv'"),
