@@ -338,6 +338,9 @@ def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     quadratic = isinstance(noise, Gaussian)
     if quadratic and all(getattr(term.function, "is_quadratic", False) for term in prior.terms()):
         return "cg", "the objective is quadratic"
+    on_the_image = all(term.operator is None for term in prior.terms())
+    if quadratic and on_the_image and (operator.has_solve_shifted or operator.kind == "complex"):
+        return "pdhg", "the prior's proximal map is exact, and no linear system is left"
     if operator.fourier_gram() is not None:
         return "admm", "the normal operator is diagonal in Fourier space: closed form"
     if quadratic and operator.factors() is not None:

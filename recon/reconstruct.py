@@ -106,8 +106,9 @@ def reconstruct(
     prior : str or Prior
         What a good image looks like: "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov",
         "sobolev", "laplacian", "entropy" or "none", or an object of :mod:`priors`.
-    solver : {"auto", "admm", "fista", "pdhg", "cg"} or callable
-        How to minimise; a callable builds an algorithm from ``(data, prior, strength)``.
+    solver : str or callable
+        How to minimise: "auto" or a name such as "admm", "fista", "pdhg", "cg" or "sirt" (``recon.plan.SOLVERS`` has
+        them all); a callable builds an algorithm from ``(data, prior, strength)``.
     noise : {"auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle"}, float, array or noise model
         A number is the standard deviation in the unit of ``y``, an array that of each sample; for the models see
         :mod:`recon.noise`.

@@ -173,7 +173,7 @@ def _deepinv_ct(problem: Problem, strength: float) -> Callable[[int], np.ndarray
     def run(iterations: int) -> np.ndarray:
         model = deepinv.optim.optim_builder(
             "FISTA", prior=deepinv.optim.prior.TVPrior(n_it_max=20), data_fidelity=deepinv.optim.data_fidelity.L2(),
-            max_iter=iterations, params_algo={"stepsize": 1.0, "lambda": weight}, early_stop=False,
+            max_iter=iterations, params_algo={"stepsize": 1.0, "lambda": weight, "a": 3}, early_stop=False,
         )  # fmt: skip
         with torch.no_grad():
             return model(y, physics)[0, 0].numpy()

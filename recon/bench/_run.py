@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._solver_names import CLASSES
 from recon.bench import _peers
 from recon.bench._trace import GAPS, Counter, Trace, run_steps, warm_up
 from recon.bench.problems import PROBLEMS, Problem, psnr
@@ -16,7 +17,7 @@ from recon.bench.report import Result, Results
 from recon.plan import SOLVERS, Request, prepare
 from recon.reconstruct import builder, first_guess, reconstruct
 from solvers.arrays import threads
-from solvers.errors import OptionError, suggestion
+from solvers.errors import ArgumentError, OptionError, suggestion
 from solvers.loop import solve
 
 REFERENCE_STEPS = 4000
@@ -38,7 +39,8 @@ def bench(
     problems : iterable of str or Problem, optional
         Names of :data:`PROBLEMS`, or problems of your own; all the standard ones by default.
     solvers : sequence of str, optional
-        Names that ``reconstruct(solver=...)`` takes; all that fit by default. ``auto`` is what it would pick.
+        Names that ``reconstruct(solver=...)`` takes; by default all that minimise data and prior. ``auto`` is
+        what it would pick.
     seconds : float
         Time a solver has for a problem; it stops earlier at a relative gap of 1e-5.
     peers : bool
@@ -54,7 +56,7 @@ def bench(
         ``print`` it for the table; ``to_json`` and ``to_html`` write files.
     """
     say = progress or (lambda text: None)
-    names = list(SOLVERS) if solvers is None else list(solvers)
+    names = ["auto", *CLASSES] if solvers is None else list(solvers)
     for name in names:
         if name not in SOLVERS:
             raise OptionError(
@@ -158,6 +160,7 @@ def _trace(
             return bool(trace.gaps(least)[-1] <= 0.1 * GAPS[-1])
 
         return run_steps(trace, start, judge, lambda: counter.calls, done, budget)
-    except Exception as error:
-        # A solver that this problem has no part for (a prox of this prior, say) is left out of its table.
+    except ArgumentError:  # it does not take this operator, prior or noise
+        return None
+    except Exception as error:  # one solver's failure is a line of the table, not the end of it
         return Trace(name, note=str(error).split(";")[0][:100])
