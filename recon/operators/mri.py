@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recon.operators._coils import Coils
 from recon.operators._constants import Constant
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import boolean_mask
@@ -59,22 +60,38 @@ class CartesianMRI(LinearOperator):
         self.sampling = np.broadcast_to(self.mask, self.out_shape)
         # fftshift(fftn(ifftshift(x))) = after * fftn(before * x): two products with constants instead of two copies.
         before, after = _shift_phases(shape)
-        self._before = Constant(before if self.coils is None else before * self.coils)
-        self._before_conj = Constant(self._before.double.conj())
+        self._coils = Coils(before[None] if self.coils is None else before * self.coils, shape)
+        self._mask = Constant(self.mask.astype(np.float64))
         self._after = Constant(self.mask * after)
         self._after_conj = Constant(self._after.double.conj())
         self._axes = tuple(range(-len(shape), 0))
 
     def _apply(self, x: Array) -> Array:
-        if self.coils is not None:
-            x = x[(..., None, *(slice(None),) * len(self.in_shape))]
-        k_space = arrays.fftn(x * self._before.like(x), self._axes, ortho=True)
-        return _scaled(k_space, self._after.like(x))
+        k_space = _scaled(arrays.fftn(self._coils.all_seen(x), self._axes, ortho=True), self._after.like(x))
+        return k_space if self.coils is not None else k_space.reshape(x.shape)
 
     def _adjoint(self, y: Array) -> Array:
-        seen = arrays.fftn(y * self._after_conj.like(y), self._axes, inverse=True, ortho=True)
-        seen = _scaled(seen, self._before_conj.like(y))
-        return seen if self.coils is None else seen.sum(-1 - len(self.in_shape))
+        k_space = y if self.coils is not None else y[(..., None, *(slice(None),) * len(self.in_shape))]
+        seen = arrays.fftn(k_space * self._after_conj.like(y), self._axes, inverse=True, ortho=True)
+        return self._coils.together(seen)
+
+    def gram(self, x: Array) -> Array:
+        """The normal operator ``A^H A x``; no transform along axes on which the mask is constant."""
+        return self._coils.gram(self._admit(x, "x", self.in_shape), self._filter)
+
+    def _filter(self, seen: Array, workers: int = 1) -> Array:
+        """Keep the frequencies of the mask; the factor after the transform has modulus one there, and cancels."""
+        varying = tuple(axis for axis in self._axes if (self.mask != self.mask.take([0], axis)).any())
+        mask = self._mask.like(seen)
+        if arrays.is_torch(seen):
+            return arrays.fftn(arrays.fftn(seen, varying) * mask, varying, inverse=True) if varying else seen
+        if not varying:
+            return seen.copy()
+        import scipy.fft
+
+        spectrum = scipy.fft.fftn(seen, axes=varying, workers=workers)
+        np.multiply(spectrum, mask, out=spectrum)
+        return scipy.fft.ifftn(spectrum, axes=varying, overwrite_x=True, workers=workers)
 
     def fourier_gram(self) -> np.ndarray | None:
         return np.fft.ifftshift(self.mask).astype(np.float64) if self.coils is None else None

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators._constants import Constant
+from recon.operators._coils import Coils
 from recon.operators._nufft import NUFFT, tolerance
 from recon.operators._toeplitz import Toeplitz
 from recon.operators.base import LinearOperator
 from recon.operators.mri import sensitivities
 from solvers import arrays
-from solvers.arrays import Array, threads
+from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, ShapeError
 from solvers.kernels import run_jobs
 from solvers.validation import require_finite, shape_argument
@@ -91,72 +91,32 @@ class NonCartesianMRI(LinearOperator):
         self._scale = 1.0 / math.sqrt(math.prod(shape))
         if self.weights is not None:
             self._scale = self._scale * np.sqrt(self.weights).reshape(-1)
-        self._coils = None if self.coils is None else Constant(self.coils)
-        self._conjugates = None if self.coils is None else Constant(self.coils.conj())
+        self._coils = Coils(self.coils, shape)
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
-        images = x.reshape(-1, *self.in_shape)
-        out = np.empty((len(images) * self._count, self._transform.points.shape[1]), x.dtype)
+        images, coils = x.reshape(-1, *self.in_shape), self._coils.count
+        out = np.empty((len(images) * coils, self._transform.points.shape[1]), x.dtype)
 
         def sample(task: int) -> None:
-            image, coil = divmod(task, self._count)
-            seen = images[image] if self._coils is None else images[image] * self._coils.like(x)[coil]
-            np.multiply(self._transform.forward(seen), self._scale, out=out[task], casting="same_kind")
+            image, coil = divmod(task, coils)
+            samples = self._transform.forward(self._coils.seen(images[image], coil))
+            np.multiply(samples, self._scale, out=out[task], casting="same_kind")
 
         run_jobs(sample, out.size, len(out))
         return out.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
 
     def _adjoint(self, y: np.ndarray) -> np.ndarray:
-        samples = y.reshape(-1, self._count, self._transform.points.shape[1])
-        batch = y.shape[: y.ndim - len(self.out_shape)]
+        samples = y.reshape(-1, self._coils.count, self._transform.points.shape[1])
 
         def spread(image: int, coil: int) -> np.ndarray:
             return self._transform.adjoint(samples[image, coil] * self._scale)
 
-        return self._collect(spread, len(samples), y).reshape(*batch, *self.in_shape)
+        images = self._coils.combined(spread, len(samples), y.dtype)
+        return images.reshape(*y.shape[: y.ndim - len(self.out_shape)], *self.in_shape)
 
     def gram(self, x: Array) -> Array:
         """The normal operator ``A^H A x``: for each coil a convolution with the spectrum of the sampling density."""
-        x = self._admit(x, "x", self.in_shape)
-        if arrays.is_torch(x):
-            return self._torch_gram(x)
-        images = x.reshape(-1, *self.in_shape)
-        convolve, alone = self._convolution, len(images) * self._count == 1
-
-        def filtered(image: int, coil: int) -> np.ndarray:
-            seen = images[image] if self._coils is None else images[image] * self._coils.like(x)[coil]
-            return convolve(seen, workers=threads() if alone else 1)
-
-        return self._collect(filtered, len(images), x).reshape(x.shape)
-
-    def _torch_gram(self, x: Array) -> Array:
-        if self._coils is None or self._conjugates is None:
-            return self._convolution(x)
-        seen = x[(..., None, *(slice(None),) * len(self.in_shape))] * self._coils.like(x)
-        return (self._convolution(seen) * self._conjugates.like(x)).sum(-1 - len(self.in_shape))
-
-    def _collect(self, image_of: Any, count: int, like: np.ndarray) -> np.ndarray:
-        """``sum_c conj(s_c) image_of(i, c)`` for each ``i``; coils add up in one order, block by block."""
-        block = -(-self._count // threads())
-        blocks = -(-self._count // block)
-        parts = np.empty((count, blocks, *self.in_shape), like.dtype)
-
-        def add(task: int) -> None:
-            image, part = divmod(task, blocks)
-            total: Any = None
-            for coil in range(part * block, min((part + 1) * block, self._count)):
-                own = image_of(image, coil)
-                if self._conjugates is not None:
-                    np.multiply(own, self._conjugates.like(like)[coil], out=own)
-                total = own if total is None else np.add(total, own, out=total)
-            parts[image, part] = total
-
-        run_jobs(add, parts.size * block, count * blocks)
-        return parts.sum(axis=1)
-
-    @property
-    def _count(self) -> int:
-        return 1 if self.coils is None else len(self.coils)
+        return self._coils.gram(self._admit(x, "x", self.in_shape), self._convolution)
 
     @cached_property
     def _convolution(self) -> Toeplitz:
