@@ -70,10 +70,10 @@ def tooth(place: Path) -> Scene:
 
 def head(place: Path) -> Scene:
     """An eighth of the k-space of a head, seen by 8 coils whose sensitivities come from its centre."""
-    from recon.coils import sensitivities_from_center
+    from recon.coils import espirit
 
     k = _read(place / "cartesian_ksp.npy")
-    coils = sensitivities_from_center(k)
+    coils = espirit(k)
     operator = ops.CartesianMRI((k != 0).any(axis=0), coils)
     each = ops.CartesianMRI(operator.mask)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recon import operators as ops
-from recon.coils import sensitivities_from_center
+from recon.coils import espirit, sensitivities_from_center
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
 
 
@@ -94,3 +94,44 @@ def test_no_coil_sees_anything():
 def test_wrong_inputs_are_named(k, size, error, words):
     with pytest.raises(error, match=words):
         sensitivities_from_center(k, size=size)
+
+
+# --- ESPIRiT --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (63, 49)])
+def test_espirit_finds_the_sensitivities_up_to_the_edge(shape):
+    k, _, truth = scan(shape)
+    inside = object_(shape) > 0
+    agreement = [
+        np.abs((found(k).conj() * truth).sum(axis=0))[inside] for found in (espirit, sensitivities_from_center)
+    ]
+    assert agreement[0].min() > 0.99
+    assert agreement[0].mean() > agreement[1].mean()
+
+
+def test_espirit_maps_are_unit_vectors_and_vanish_where_cropped():
+    k, _, _ = scan((64, 48))
+    np.testing.assert_allclose((np.abs(espirit(k)) ** 2).sum(axis=0), 1, atol=1e-9)
+    sizes = (np.abs(espirit(k, crop=0.95)) ** 2).sum(axis=0)
+    inside = object_((64, 48)) > 0
+    assert set(np.unique(sizes.round(6))) == {0.0, 1.0}
+    assert sizes[inside].mean() > 0.95 and sizes[:6, :6].mean() < 0.5
+
+
+def test_espirit_of_a_measured_object_leaves_k_space_as_it_is():
+    # S s^H, the projection onto the sensitivities, keeps the coil images of a fully sampled scan.
+    shape = (48, 48)
+    s = coils(shape)
+    images = s * object_(shape)
+    axes = (1, 2)
+    k = np.fft.fftshift(np.fft.fftn(np.fft.ifftshift(images, axes), axes=axes), axes)
+    maps = espirit(k)
+    projected = maps * (maps.conj() * images).sum(axis=0)
+    assert np.linalg.norm(projected - images) < 0.01 * np.linalg.norm(images)
+
+
+def test_espirit_wants_a_centre_of_two_patches():
+    k, _, _ = scan((64, 48))
+    with pytest.raises(ArgumentError, match=r"size is 7; .* 13 is the least"):
+        espirit(k, size=7)
