@@ -44,6 +44,7 @@ RNG = np.random.default_rng(0)
 MODULES = [
     "recon._destripe",
     "recon.check",
+    "recon.coils",
     "recon.gaps",
     "recon.operators.base",
     "recon.operators.bayer",
