@@ -46,11 +46,12 @@ class Info:
     choice: Choice | None  # trials of the strength, None where it was given
     residual: float  # root mean square of y - A x, over the noise level (1 is perfect)
     warnings: tuple[str, ...]
+    objection: str | None = None  # why the operator cannot have made this measurement
 
     @property
     def trusted(self) -> bool:
         """Whether the image converged to something that explains the data."""
-        return self.status.ok and not _contradicted(self.plan, self.residual)
+        return self.status.ok and self.objection is None and not _contradicted(self.plan, self.residual)
 
     def plot(self) -> Any:
         """Draw the convergence and the predicted risk; returns a matplotlib figure."""
@@ -167,7 +168,8 @@ def reconstruct(
     selected = time.perf_counter()
     found = _final(request, plan, choice, start, callback, progress)
     residual = _residual(request, plan.noise, found.image)
-    doubts = _doubts(plan, found, residual, request.operator.objection(request.y))
+    objection = request.operator.objection(request.y)
+    doubts = _doubts(plan, found, residual, objection)
     for text in doubts:
         warnings.warn(text, ReconstructionWarning, stacklevel=3)
     image = _within_bounds(plan.prior, found.image)
@@ -179,7 +181,9 @@ def reconstruct(
     end = time.perf_counter()
     seconds = {"selection": selected - begin, "solve": end - selected, "total": end - begin}
     choice = None if choice is None else replace(choice, warm=None)  # it holds the arrays of the search
-    return image, Info(plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts)
+    return image, Info(
+        plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts, objection
+    )
 
 
 def first_guess(operator: Any, y: Array) -> Array:
