@@ -32,12 +32,12 @@ class Probe:
         return random_array(self.rng, batch + self.operator.out_shape, self.dtype)
 
     def directions(self, *batch: int) -> list[tuple[str, Any, np.ndarray, tuple[int, ...]]]:
-        """Forward and, where linear, adjoint: name, function, a random argument, the shape expected back."""
+        """Forward and adjoint: name, function, a random argument, the shape expected back."""
         operator = self.operator
-        both = [("forward", operator, self.image(*batch), operator.out_shape)]
-        if hasattr(operator, "adjoint"):
-            both.append(("adjoint", operator.adjoint, self.measurement(*batch), operator.in_shape))
-        return both
+        return [
+            ("forward", operator, self.image(*batch), operator.out_shape),
+            ("adjoint", operator.adjoint, self.measurement(*batch), operator.in_shape),
+        ]
 
     @property
     def limit(self) -> float:
@@ -243,26 +243,5 @@ def check_pickle(p: Probe) -> Iterator[Figure]:
     yield Figure("pickled copy differs", float(not same), 0.0, "Keep all that matters in attributes.")
 
 
-def check_vjp(p: Probe) -> Iterator[Figure]:
-    """``Re <J(x) d, r> = Re <d, vjp(x, r)>``, the derivative by central differences."""
-    x, direction, r = p.image(), p.image(), p.measurement()
-    step = 1e-5
-    change = (p.operator(x + step * direction) - p.operator(x - step * direction)) / (2 * step)
-    scale = math.sqrt(abs(inner(change, change)) * abs(inner(r, r))) or 1.0
-    value = abs((inner(change, r) - inner(direction, p.operator.vjp(x, r))).real) / scale
-    yield p.figure("vjp", value, 1e-6, "vjp(x, r) is J(x)^H r.")
-
-
-def check_vjp_torch(p: Probe) -> Iterator[Figure]:
-    import torch
-
-    x, r = p.image(), p.measurement()
-    tensor = torch.from_numpy(x.copy()).requires_grad_()
-    (gradient,) = torch.autograd.grad(p.operator(tensor), tensor, torch.from_numpy(r.copy()))
-    yield p.figure("gradient", relative(gradient.numpy(), p.operator.vjp(x, r)), 1e-10, "Autograd gives vjp(x, r).")
-
-
 LINEAR = (check_adjoint, check_linearity, check_contract, check_batch, check_gram, check_torch, check_sampling)
 LINEAR_IN_DOUBLE = (check_gradient, check_norm, check_closed_forms, check_factors, check_sign, check_pickle)
-NONLINEAR = (check_contract, check_batch, check_torch)
-NONLINEAR_IN_DOUBLE = (check_vjp, check_vjp_torch, check_pickle)

@@ -66,6 +66,40 @@ def vjp_by_torch(operator: Operator, x: Array, r: Array) -> Array:
         return torch.autograd.grad(y, differentiable, r, create_graph=x.requires_grad or r.requires_grad)[0]
 
 
+def jvp_by_torch(operator: Operator, x: Array, d: Array) -> Array:
+    """``J(x) d`` of an operator whose body is written in torch, by forward-mode automatic differentiation."""
+    import torch
+    from torch.autograd import forward_ad
+
+    if not arrays.is_torch(x):
+        shared = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(d))
+        return arrays.to_numpy(jvp_by_torch(operator, *shared))
+    with forward_ad.dual_level():
+        y = forward_ad.unpack_dual(operator(forward_ad.make_dual(x, d)))
+        # No tangent at all: the measurement does not depend on the image.
+        return torch.zeros_like(y.primal) if y.tangent is None else y.tangent
+
+
+def product_through_numpy(operator: Operator, x: Array, v: Array, *, adjoint: bool) -> Array:
+    """``vjp(x, v)`` or ``jvp(x, v)`` of an operator with a numpy body, with gradients with respect to ``v``.
+
+    Parameters
+    ----------
+    operator : NonlinearOperator
+        Its ``_vjp`` and ``_jvp`` take numpy arrays.
+    x, v : torch.Tensor
+    adjoint : bool
+        ``vjp`` instead of ``jvp``.
+
+    Raises
+    ------
+    OperatorError
+        A tensor on another device than the CPU; in the backward pass, a gradient with respect to ``x``.
+    """
+    _require_body(operator, x)
+    return _product_function().apply(operator, x, v, adjoint)
+
+
 def _require_body(operator: Operator, tensor: Array) -> None:
     if tensor.device.type != "cpu" and not hasattr(operator, "_apply_torch"):
         raise OperatorError(
@@ -122,9 +156,8 @@ def _linear_function() -> Any:
 
 @lru_cache(maxsize=1)
 def _nonlinear_function() -> Any:
-    """The autograd function of a nonlinear operator with a numpy ``vjp``; it can be differentiated once."""
+    """The autograd function of a nonlinear operator with a numpy body; it can be differentiated once."""
     import torch
-    from torch.autograd.function import once_differentiable
 
     class Nonlinear(torch.autograd.Function):
         @staticmethod
@@ -135,12 +168,42 @@ def _nonlinear_function() -> Any:
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
             ctx.operator, tensor = inputs
             ctx.save_for_backward(tensor)
+            ctx.save_for_forward(tensor)
 
         @staticmethod
-        @once_differentiable
         def backward(ctx: Any, grad: Any) -> Any:
-            (tensor,) = ctx.saved_tensors
-            x, r = arrays.to_numpy(tensor), arrays.to_numpy(grad.resolve_neg())
-            return None, torch.from_numpy(_owned(ctx.operator.vjp(x, r), r))
+            return None, _product_function().apply(ctx.operator, ctx.saved_tensors[0], grad, True)
+
+        @staticmethod
+        def jvp(ctx: Any, _operator: Any, tangent: Any) -> Any:
+            return _product_function().apply(ctx.operator, ctx.saved_tensors[0], tangent, False)
 
     return Nonlinear
+
+
+@lru_cache(maxsize=1)
+def _product_function() -> Any:
+    """The autograd function of the products with the derivative of a numpy body, which are linear in ``v``."""
+    import torch
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(operator: Any, x: Any, v: Any, adjoint: bool) -> Any:
+            given = [arrays.to_numpy(tensor.detach().resolve_neg()) for tensor in (x, v)]
+            return torch.from_numpy(_owned((operator._vjp if adjoint else operator._jvp)(*given), given[1]))
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.operator, x, _, ctx.adjoint = inputs
+            ctx.save_for_backward(x)
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            if ctx.needs_input_grad[1]:
+                raise OperatorError(
+                    f"a second derivative of {ctx.operator!r} was asked for; its body is numpy, and gives one only. "
+                    "Detach the image at which the derivative is taken, or write the body in torch."
+                )
+            return None, None, Product.apply(ctx.operator, ctx.saved_tensors[0], grad, not ctx.adjoint), None
+
+    return Product

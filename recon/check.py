@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recon import _nonlinear_checks as nonlinear
 from recon import _operator_checks as checks
 from recon._figures import Figure, Report, measure, random_array
 from recon.operators.base import LinearOperator
@@ -31,7 +32,9 @@ def check_operator(
     The adjoint error ``|<A x, y> - <x, A^H y>| / (|A x| |y|)`` with random probes is at most 1e-6 in single and 1e-12
     in double precision (or ``operator.adjoint_tolerance``, a dict by dtype name). Further: linearity, shapes and
     dtypes, inputs left alone, batches, repeatability, the torch body, gradients, ``norm()``, every closed form the
-    operator claims, pickling. A nonlinear operator has its ``vjp`` compared with differences.
+    operator claims, pickling. Of a nonlinear operator, ``jvp`` and ``vjp`` are adjoint to each other to 1e-6 in single
+    and 1e-11 in double precision, the Taylor remainder is of second order, and ``vjp`` is compared with differences;
+    it is tried on images from ``operator.example(rng)``.
 
     Parameters
     ----------
@@ -60,17 +63,18 @@ def check_operator(
     True
     """
     operator = as_operator(operator)
-    linear = isinstance(operator, LinearOperator)
-    every, in_double = (
-        (checks.LINEAR, checks.LINEAR_IN_DOUBLE) if linear else (checks.NONLINEAR, checks.NONLINEAR_IN_DOUBLE)
-    )
+    probe: Any = checks.Probe
+    every: Any = checks.LINEAR
+    in_double: Any = checks.LINEAR_IN_DOUBLE
+    if not isinstance(operator, LinearOperator):
+        probe, every, in_double = nonlinear.NonlinearProbe, nonlinear.EVERY, nonlinear.IN_DOUBLE
     names = [np.dtype(dtype).name for dtype in dtypes] if dtypes is not None else _dtypes(operator)
     rng = np.random.default_rng(rng)
     batteries = [(name, every) for name in names] + [(_double(operator), in_double)]
     return _finish(
         repr(operator),
         {
-            f"{check.__name__}, {name}": partial(check, checks.Probe(operator, np.dtype(name), rng))
+            f"{check.__name__}, {name}": partial(check, probe(operator, np.dtype(name), rng))
             for name, battery in batteries
             for check in battery
         },

@@ -22,10 +22,12 @@ from recon.operators import (
     Mask,
     MultiFrame,
     NonCartesianMRI,
+    NonlinearOperator,
     Pansharpening,
     ParallelBeam,
     ParallelBeam3D,
     Permute,
+    PointwiseOperator,
     RandomProjection,
     Resample,
     Reshape,
@@ -38,8 +40,10 @@ from recon.operators import (
     from_callables,
     from_matrix,
     from_scipy,
+    from_torch,
     stack,
 )
+from solvers import arrays
 
 
 def _real(*shape, seed=0):
@@ -64,6 +68,59 @@ def _positions(samples, *shape):
 
 def _double(x):
     return 2 * x
+
+
+class Exponential(PointwiseOperator):
+    """``y = exp(-x)``."""
+
+    def _apply(self, x):
+        return arrays.namespace(x).exp(-x)
+
+    def _slope(self, x):
+        return -arrays.namespace(x).exp(-x)
+
+
+class Square(NonlinearOperator):
+    """``y = x^2``, its derivative by automatic differentiation; holomorphic."""
+
+    def __init__(self, shape):
+        super().__init__(shape, shape)
+
+    def _apply(self, x):
+        return x * x
+
+
+class Cube(Square):
+    """``y = x^3`` in numpy alone."""
+
+    torch_body = False
+
+    def _apply(self, x):
+        return x**3
+
+    def _vjp(self, x, r):
+        return 3 * (x**2).conj() * r
+
+    def _jvp(self, x, d):
+        return 3 * x**2 * d
+
+
+class Power(Square):
+    """``y = |x|^2`` of complex images."""
+
+    kind = "complex"
+    out_kind = "real"
+
+    def _apply(self, x):
+        return x.real**2 + x.imag**2
+
+
+def _exp_vjp(x, r):
+    return np.exp(x) * r
+
+
+def _waves(x):
+    return (x[..., 1:] * x[..., :-1]).sin()
 
 
 OPERATORS = {
@@ -211,4 +268,25 @@ OPERATORS = {
     "product, reshaped": lambda: Reshape((6, 7), (42,)) @ Blur(_psf(3, 4), (6, 7)),
     "product, permuted": lambda: Blur(_psf(3, 4), (6, 7)) @ Permute((1, 0), (7, 6)),
     "product, restricted": lambda: Restriction([3, 1], (6, 7), axis=0) @ Blur(_psf(3, 4), (6, 7)),
+}
+
+NONLINEAR = {
+    "pointwise": lambda: Exponential((4, 5)),
+    "by autograd": lambda: Square((4, 5)),
+    "numpy alone": lambda: Cube((4, 5)),
+    "real from complex": lambda: Power((4, 5)),
+    "linear before": lambda: Exponential((5, 12)) @ ParallelBeam((8, 8), 5),
+    "linear behind": lambda: ParallelBeam((4, 5), 3) @ Exponential((4, 5)),
+    "linear around, complex": lambda: Mask(_mask(6, 5)) @ Power((6, 5)) @ CartesianMRI(_mask(6, 5)),
+    "complex from real": lambda: CartesianMRI(_mask(4, 5)) @ Exponential((4, 5)),
+    "numpy after torch": lambda: Cube((4, 5)) @ Square((4, 5)),
+    "sum": lambda: Square((4, 5)) + Blur(_psf(3, 3), (4, 5)),
+    "difference": lambda: Mask(_mask(4, 5)) - Exponential((4, 5)),
+    "multiple": lambda: -2.5 * Square((4, 5)),
+    "stack": lambda: stack([Exponential((6, 8)), Downsample(2, (6, 8))], flatten=True),
+    "stack of magnitudes": lambda: stack([Power((4, 5)), 2 * Power((4, 5))]),
+    "block diagonal": lambda: block_diagonal([Exponential((4, 5)), Mask(_mask(4, 5))]),
+    "from torch": lambda: from_torch(_waves, (4, 5), linear=False),
+    "from callables": lambda: from_callables(np.exp, None, (4, 5), (4, 5), vjp=_exp_vjp, jvp=_exp_vjp),
+    "from callables, no jvp": lambda: from_callables(np.exp, None, (4, 5), (4, 5), vjp=_exp_vjp),
 }

@@ -9,8 +9,17 @@ from operators_list import OPERATORS
 
 from recon._figures import random_array
 from recon.autograd import through_numpy
-from recon.operators import Blur, CartesianMRI, Downsample, Mask, ParallelBeam, from_callables, from_matrix
-from recon.operators.base import LinearOperator, Operator
+from recon.operators import (
+    Blur,
+    CartesianMRI,
+    Downsample,
+    LinearOperator,
+    Mask,
+    NonlinearOperator,
+    ParallelBeam,
+    from_callables,
+    from_matrix,
+)
 from solvers.errors import OperatorError
 
 SMALL = [
@@ -121,7 +130,7 @@ def test_an_operator_brings_its_own_body_for_other_devices():
     assert y.device.type == "meta"
 
 
-class Squared(Operator):
+class Squared(NonlinearOperator):
     """``y = x^2``, its body written for both libraries."""
 
     def _apply(self, x):
@@ -131,8 +140,11 @@ class Squared(Operator):
 class SquaredNumpy(Squared):
     torch_body = False
 
-    def vjp(self, x, r):
+    def _vjp(self, x, r):
         return 2 * x * r
+
+    def _jvp(self, x, d):
+        return 2 * x * d
 
 
 @pytest.mark.parametrize("kind", [Squared, SquaredNumpy])
@@ -150,7 +162,7 @@ def test_a_nonlinear_operator_without_derivative_says_so():
     class Opaque(Squared):
         torch_body = False
 
-    with pytest.raises(OperatorError, match="vjp"):
+    with pytest.raises(OperatorError, match="_vjp"):
         Opaque((3,), (3,)).vjp(np.ones(3), np.ones(3))
 
 

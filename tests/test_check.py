@@ -11,8 +11,7 @@ import pytest
 from priors import Box, NonNegative, Tikhonov
 from recon import check_operator, check_prior, check_solver
 from recon.check import probe_operator
-from recon.operators import Blur, Mask, ParallelBeam, from_callables
-from recon.operators.base import LinearOperator, Operator
+from recon.operators import Blur, LinearOperator, Mask, NonlinearOperator, ParallelBeam, from_callables
 from solvers.data_terms import LeastSquares
 from solvers.errors import OperatorError, ReconError
 from solvers.gradient import FISTA, ProximalGradient
@@ -197,13 +196,13 @@ def test_only_the_precisions_asked_for_are_probed():
     assert "float32" not in names
 
 
-class Cubed(Operator):
+class Cubed(NonlinearOperator):
     def _apply(self, x):
         return x**3
 
 
 class CubedWrong(Cubed):
-    def vjp(self, x, r):
+    def _vjp(self, x, r):
         return 2 * x**2 * r
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from recon.operators.mri import CartesianMRI as CartesianMRI
     from recon.operators.multi_frame import MultiFrame as MultiFrame
     from recon.operators.non_cartesian import NonCartesianMRI as NonCartesianMRI
+    from recon.operators.nonlinear import NonlinearOperator as NonlinearOperator
+    from recon.operators.nonlinear import PointwiseOperator as PointwiseOperator
     from recon.operators.pansharpening import Pansharpening as Pansharpening
     from recon.operators.parallel_beam import ParallelBeam as ParallelBeam
     from recon.operators.parallel_beam_3d import ParallelBeam3D as ParallelBeam3D
@@ -63,11 +65,13 @@ __getattr__, __dir__, __all__ = attach(
         "Mask": "recon.operators.pointwise",
         "MultiFrame": "recon.operators.multi_frame",
         "NonCartesianMRI": "recon.operators.non_cartesian",
+        "NonlinearOperator": "recon.operators.nonlinear",
         "Operator": "recon.operators.base",
         "Pansharpening": "recon.operators.pansharpening",
         "ParallelBeam": "recon.operators.parallel_beam",
         "ParallelBeam3D": "recon.operators.parallel_beam_3d",
         "Permute": "recon.operators.rearrange",
+        "PointwiseOperator": "recon.operators.nonlinear",
         "RandomProjection": "recon.operators.random_matrix",
         "Resample": "recon.operators.resample",
         "Reshape": "recon.operators.rearrange",

@@ -18,7 +18,7 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
 
 
-def _joint_kind(operators: Sequence[LinearOperator]) -> Literal["any", "real", "complex"]:
+def joint_kind(operators: Sequence[Any]) -> Literal["any", "real", "complex"]:
     kinds = {operator.kind for operator in operators}
     if {"real", "complex"} <= kinds:
         raise OperatorError(
@@ -34,18 +34,20 @@ class Combined(LinearOperator):
     def __init__(self, parts: Sequence[LinearOperator], in_shape: tuple[int, ...], out_shape: tuple[int, ...]):
         super().__init__(in_shape, out_shape)
         self.parts = tuple(parts)
-        self.kind = _joint_kind(parts)
-        self.adjoint_tolerance = _loosest([part.adjoint_tolerance for part in parts])
+        self.kind = joint_kind(parts)
+        self.adjoint_tolerance = loosest([part.adjoint_tolerance for part in parts])
         self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
+        self.frames = any(part.frames and part.in_shape == self.in_shape for part in parts)
         self.neighbours_alike = all(part.neighbours_alike for part in parts)
+        self.batch_shape = max((part.batch_shape for part in parts), key=len)
 
 
-def _loosest(tolerances: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
-    loosest: dict[str, float] = {}
+def loosest(tolerances: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+    allowed: dict[str, float] = {}
     for given in tolerances:
         for name, value in (given or {}).items():
-            loosest[name] = max(value, loosest.get(name, 0.0))
-    return loosest or None
+            allowed[name] = max(value, allowed.get(name, 0.0))
+    return allowed or None
 
 
 def product(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
@@ -54,15 +56,28 @@ def product(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
     return outer if isinstance(inner, Identity) else inner if isinstance(outer, Identity) else whole
 
 
+def require_fit(outer: Any, inner: Any) -> None:
+    """Refuse a composition of operators whose shapes do not fit."""
+    if outer.in_shape != inner.out_shape:
+        raise ShapeError(
+            f"cannot compose {outer!r} @ {inner!r}: the right one gives {inner.out_shape}, the left one takes "
+            f"{outer.in_shape}. Build them for matching shapes."
+        )
+
+
+def require_equal_shapes(left: Any, right: Any) -> None:
+    """Refuse a sum of operators of different shapes."""
+    if (left.in_shape, left.out_shape) != (right.in_shape, right.out_shape):
+        raise ShapeError(
+            f"cannot add {left!r} and {right!r}: their shapes differ. Build both for one in_shape and out_shape."
+        )
+
+
 class Product(Combined):
     """``A B``."""
 
     def __init__(self, outer: LinearOperator, inner: LinearOperator):
-        if outer.in_shape != inner.out_shape:
-            raise ShapeError(
-                f"cannot compose {outer!r} @ {inner!r}: the right one gives {inner.out_shape}, the left one takes "
-                f"{outer.in_shape}. Build them for matching shapes."
-            )
+        require_fit(outer, inner)
         super().__init__((outer, inner), inner.in_shape, outer.out_shape)
         self.nonnegative = outer.nonnegative and inner.nonnegative
         self.selects = outer.selects and inner.selects
@@ -140,10 +155,7 @@ class Sum(Combined):
     """``A + B``."""
 
     def __init__(self, left: LinearOperator, right: LinearOperator):
-        if (left.in_shape, left.out_shape) != (right.in_shape, right.out_shape):
-            raise ShapeError(
-                f"cannot add {left!r} and {right!r}: their shapes differ. Build both for one in_shape and out_shape."
-            )
+        require_equal_shapes(left, right)
         super().__init__((left, right), left.in_shape, left.out_shape)
         self.nonnegative = left.nonnegative and right.nonnegative
 
@@ -247,6 +259,9 @@ class Adjoint(Combined):
     def transfer(self) -> np.ndarray | None:
         transfer = self.parts[0].transfer()
         return None if transfer is None else transfer.conj()
+
+    def diagonal_gram(self) -> np.ndarray | None:
+        return np.asarray(self.parts[0](np.ones(self.out_shape))) if self.selects else None
 
     @property
     def H(self) -> LinearOperator:

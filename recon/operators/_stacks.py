@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recon.operators._combinations import Combined, added
-from recon.operators.base import LinearOperator
+from recon.operators.base import LinearOperator, Operator
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, ShapeError
@@ -55,39 +55,62 @@ class Layout:
         return self.split(rho)
 
 
-def operator_list(name: str, operators: Any) -> list[LinearOperator]:
-    """``operators`` as a list of linear operators, at least one."""
+def operator_list(name: str, operators: Any) -> list[Any]:
+    """``operators`` as a list of operators, at least one."""
     given = list(operators) if isinstance(operators, Iterable) else [operators]
     if not given:
         raise ArgumentError(f"operators is empty; {name} expected at least one. Pass a list of them.")
     for operator in given:
-        if not isinstance(operator, LinearOperator):
+        if not isinstance(operator, Operator):
             raise DTypeError(
-                f"operators holds {operator!r}; {name} expected linear operators. Wrap matrices and functions first, "
+                f"operators holds {operator!r}; {name} expected operators. Wrap matrices and functions first, "
                 "with operators.from_matrix or operators.from_callables."
             )
     return given
+
+
+def all_linear(operators: Sequence[Any]) -> bool:
+    """Whether each of them is linear."""
+    return all(isinstance(operator, LinearOperator) for operator in operators)
+
+
+def stack_layout(operators: Sequence[Any], flatten: bool) -> Layout:
+    """Layout of the measurements of one image by several operators."""
+    first = operators[0]
+    for operator in operators[1:]:
+        if operator.in_shape != first.in_shape:
+            raise ShapeError(
+                f"stack got {operator!r} beside {first!r}; expected the same in_shape. Build them for one image."
+            )
+        if not flatten and operator.out_shape != first.out_shape:
+            raise ShapeError(
+                f"stack got out_shape {operator.out_shape} beside {first.out_shape}; expected equal ones. "
+                "Pass flatten=True to concatenate the flattened measurements."
+            )
+    return Layout([operator.out_shape for operator in operators], flatten)
+
+
+def block_layouts(operators: Sequence[Any], flatten: bool) -> tuple[Layout, Layout]:
+    """Layouts of several images and of their measurements, by an operator each."""
+    first = operators[0]
+    for operator in operators[1:]:
+        if not flatten and (operator.in_shape, operator.out_shape) != (first.in_shape, first.out_shape):
+            raise ShapeError(
+                f"block_diagonal got {operator!r} beside {first!r}; expected equal in_shape and out_shape. "
+                "Pass flatten=True to concatenate flattened images and measurements."
+            )
+    images = Layout([operator.in_shape for operator in operators], flatten)
+    return images, Layout([operator.out_shape for operator in operators], flatten)
 
 
 class Stack(Combined):
     """Several measurements of one image."""
 
     def __init__(self, operators: Sequence[LinearOperator], flatten: bool):
-        first = operators[0]
-        for operator in operators[1:]:
-            if operator.in_shape != first.in_shape:
-                raise ShapeError(
-                    f"stack got {operator!r} beside {first!r}; expected the same in_shape. Build them for one image."
-                )
-            if not flatten and operator.out_shape != first.out_shape:
-                raise ShapeError(
-                    f"stack got out_shape {operator.out_shape} beside {first.out_shape}; expected equal ones. "
-                    "Pass flatten=True to concatenate the flattened measurements."
-                )
-        self._measurements = Layout([operator.out_shape for operator in operators], flatten)
-        super().__init__(operators, first.in_shape, self._measurements.shape)
+        self._measurements = stack_layout(operators, flatten)
+        super().__init__(operators, operators[0].in_shape, self._measurements.shape)
         self.nonnegative = all(operator.nonnegative for operator in operators)
-        self.sampling = _joint_sampling(operators, self._measurements)
+        self.sampling = joint_sampling(operators, self._measurements)
 
     def _apply(self, x: Array) -> Array:
         return self._measurements.join([operator(x) for operator in self.parts])
@@ -112,12 +135,8 @@ class Stack(Combined):
         return _total([operator.diagonal_gram() for operator in self.parts])
 
     def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
-        whole = np.broadcast_to(sampling, self.out_shape)
-        kept = self._measurements.split(whole if self.sampling is None else whole & self.sampling)
-        if not all(part.any() for part in kept):  # an operator measures something
-            return super().with_sampling(sampling)
-        parts = zip(self.parts, kept, strict=True)
-        return Stack([operator.with_sampling(part) for operator, part in parts], self._measurements.flatten)
+        parts = _sampled(self, self._measurements, sampling)
+        return super().with_sampling(sampling) if parts is None else Stack(parts, self._measurements.flatten)
 
     def __repr__(self) -> str:
         return f"stack({', '.join(map(repr, self.parts))})"
@@ -127,19 +146,12 @@ class BlockDiagonal(Combined):
     """Several images, each measured by an operator of its own."""
 
     def __init__(self, operators: Sequence[LinearOperator], flatten: bool):
-        first = operators[0]
-        for operator in operators[1:]:
-            if not flatten and (operator.in_shape, operator.out_shape) != (first.in_shape, first.out_shape):
-                raise ShapeError(
-                    f"block_diagonal got {operator!r} beside {first!r}; expected equal in_shape and out_shape. "
-                    "Pass flatten=True to concatenate flattened images and measurements."
-                )
-        self._images = Layout([operator.in_shape for operator in operators], flatten)
-        self._measurements = Layout([operator.out_shape for operator in operators], flatten)
+        self._images, self._measurements = block_layouts(operators, flatten)
         super().__init__(operators, self._images.shape, self._measurements.shape)
         self.nonnegative = all(operator.nonnegative for operator in operators)
         self.selects = all(operator.selects for operator in operators)
-        self.sampling = _joint_sampling(operators, self._measurements)
+        self.frames = not flatten and not self.channels
+        self.sampling = joint_sampling(operators, self._measurements)
 
     def _apply(self, x: Array) -> Array:
         parts = zip(self.parts, self._images.split(x), strict=True)
@@ -160,6 +172,22 @@ class BlockDiagonal(Combined):
         diagonals = [operator.diagonal_gram() for operator in self.parts]
         return None if any(diagonal is None for diagonal in diagonals) else self._images.join(diagonals)
 
+    def fourier_gram(self) -> np.ndarray | None:
+        grams = [operator.fourier_gram() for operator in self.parts]
+        if self._images.flatten or any(gram is None or not np.array_equal(gram, grams[0]) for gram in grams):
+            return None
+        return np.broadcast_to(np.asarray(grams[0]), self.in_shape)
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
+        pairs = [operator.factors() for operator in self.parts]
+        if self._spectrum is not None or self._images.flatten or not _alike(pairs):
+            return super().factors()
+        return BlockDiagonal([pair[0] for pair in pairs], False), BlockDiagonal([pair[1] for pair in pairs], False)
+
+    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
+        parts = _sampled(self, self._measurements, sampling)
+        return super().with_sampling(sampling) if parts is None else BlockDiagonal(parts, self._images.flatten)
+
     @property
     def has_solve_shifted(self) -> bool:
         return all(operator.has_solve_shifted for operator in self.parts)
@@ -176,12 +204,33 @@ class BlockDiagonal(Combined):
         return f"block_diagonal({', '.join(map(repr, self.parts))})"
 
 
-def _joint_sampling(operators: Sequence[LinearOperator], layout: Layout) -> np.ndarray | None:
+def joint_sampling(operators: Sequence[LinearOperator], layout: Layout) -> np.ndarray | None:
     if all(operator.sampling is None for operator in operators):
         return None
     everywhere = [True if operator.sampling is None else operator.sampling for operator in operators]
     parts = zip(everywhere, layout.shapes, strict=True)
     return np.asarray(layout.join([np.broadcast_to(sampling, shape) for sampling, shape in parts]))
+
+
+def _sampled(operator: Combined, layout: Layout, sampling: np.ndarray) -> list[LinearOperator] | None:
+    """The parts, measuring only where ``sampling`` is True; None where one would measure nothing."""
+    whole = np.broadcast_to(sampling, operator.out_shape)
+    kept = layout.split(whole if operator.sampling is None else whole & operator.sampling)
+    if not all(part.any() for part in kept):
+        return None
+    return [part.with_sampling(own) for part, own in zip(operator.parts, kept, strict=True)]
+
+
+def _alike(pairs: Sequence[Any]) -> bool:
+    """Whether all operators have factors, of equal shapes, and inner ones with one spectrum of ``B^H B``."""
+    if any(pair is None for pair in pairs):
+        return False
+    outer, inner = pairs[0]
+    spectrum, shapes = inner.fourier_gram(), (outer.in_shape, outer.out_shape)
+    return all(
+        (first.in_shape, first.out_shape) == shapes and np.array_equal(second.fourier_gram(), spectrum)
+        for first, second in pairs
+    )
 
 
 def _total(grams: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -36,8 +36,32 @@ class Operator:
     kind: Literal["any", "real", "complex"] = "any"
     """``any`` keeps the dtype, ``real`` refuses complex arrays, ``complex`` promotes real ones."""
 
+    out_kind: Literal["any", "real", "complex"] | None = None
+    """The same of the measurement, where it is not that of the image: ``real`` for magnitudes. None is ``kind``."""
+
     torch_body: bool = True
-    """Whether ``_apply`` and ``_adjoint`` take tensors. If not, CPU tensors go through the numpy body."""
+    """Whether ``_apply`` and its companions take tensors. If not, CPU tensors go through the numpy body."""
+
+    sampling: np.ndarray | None = None
+    """Where it measures (boolean, broadcastable to ``out_shape``), or None: everywhere.
+
+    Elsewhere the forward is zero and the adjoint ignores its argument.
+    """
+
+    interior: tuple[slice, ...] | None = None
+    """Where the measurement's frame lies in the image, or None: all of it. A solver stops once that has settled."""
+
+    channels: bool = False
+    """Whether the first axis of ``in_shape`` holds bands rather than space: the default prior then couples them."""
+
+    neighbours_alike: bool = True
+    """Whether neighbouring samples are alike, as in a picture: their differences then tell the level of the noise."""
+
+    pointwise: bool = False
+    """Whether each sample of the measurement depends on the one pixel at its place."""
+
+    adjoint_tolerance: dict[str, float] | None = None
+    """Adjoint error that :func:`recon.check_operator` allows by dtype name, where the body is an approximation."""
 
     def __init__(self, in_shape: Sequence[int], out_shape: Sequence[int]):
         self.in_shape = shape_argument("in_shape", in_shape)
@@ -51,20 +75,6 @@ class Operator:
         """What shows that this operator did not make the measurement ``y``, and the remedy; None where nothing does."""
         return None
 
-    def vjp(self, x: Array, r: Array) -> Array:
-        """``J(x)^H r``: the adjoint of the derivative at ``x``, applied to ``r``.
-
-        Automatic differentiation gives it where the body takes tensors; otherwise the subclass writes it.
-        """
-        if not self.torch_body:
-            raise OperatorError(
-                f"{self!r} has no derivative: its body is not written in torch. "
-                "Give it a method vjp(x, r) that returns J(x)^H r."
-            )
-        from recon.autograd import vjp_by_torch
-
-        return vjp_by_torch(self, self._admit(x, "x", self.in_shape), self._admit(r, "r", self.out_shape))
-
     def _apply(self, x: Array) -> Array:
         raise NotImplementedError
 
@@ -73,7 +83,7 @@ class Operator:
 
     def _run(self, array: Array, name: str, taken: tuple[int, ...], given: tuple[int, ...], *, adjoint: bool) -> Array:
         """Check ``array``, run the body that suits it and check what comes out."""
-        array = self._admit(array, name, taken)
+        array = self._admit(array, name, taken, self.out_kind if adjoint else None)
         if arrays.is_torch(array) and not self.torch_body:
             from recon.autograd import through_numpy
 
@@ -81,16 +91,21 @@ class Operator:
         else:
             out = self._adjoint(array) if adjoint else self._apply(array)
         batch = tuple(array.shape[: array.ndim - len(taken)])
-        if tuple(getattr(out, "shape", ())) != batch + given:
-            what = "adjoint" if adjoint else "forward"
+        return self._returned(out, "adjoint" if adjoint else "forward", batch + given)
+
+    def _returned(self, out: Array, what: str, expected: tuple[int, ...]) -> Array:
+        """What a body gave, if it has the shape that it should have."""
+        shape = tuple(getattr(out, "shape", ()))
+        if shape != expected:
             raise OperatorError(
-                f"the {what} of {self!r} returned shape {tuple(getattr(out, 'shape', ()))}; "
-                f"expected {batch + given}. Make it return an array of that shape."
+                f"the {what} of {self!r} returned shape {shape}; expected {expected}. Make it return an array of that "
+                "shape."
             )
         return out
 
-    def _admit(self, array: Array, name: str, expected: tuple[int, ...]) -> Array:
-        """Return ``array`` as floating point of the right kind, or say what is wrong with it."""
+    def _admit(self, array: Array, name: str, expected: tuple[int, ...], kind: str | None = None) -> Array:
+        """Return ``array`` as floating point of the right kind (that of images), or say what is wrong with it."""
+        kind = kind or self.kind
         array = as_inexact(name, array)
         if arrays.size(array) == 0:
             raise ShapeError(f"{name} is empty, shape {tuple(array.shape)}; expected values. Pass at least one image.")
@@ -100,12 +115,12 @@ class Operator:
                 f"{name} has shape {tuple(array.shape)}; {self!r} takes {expected} on the trailing axes. "
                 + self._shape_remedy(name, tuple(array.shape), expected)
             )
-        if self.kind == "real" and arrays.is_complex(array):
+        if kind == "real" and arrays.is_complex(array):
             raise DTypeError(
                 f"{name} has dtype {array.dtype}; {self!r} takes real arrays. "
                 f"Pass {name}.real, or {name}.real and {name}.imag in two calls."
             )
-        if self.kind == "complex" and not arrays.is_complex(array):
+        if kind == "complex" and not arrays.is_complex(array):
             dtype = arrays.complex_dtype(array)
             array = array.to(dtype) if arrays.is_torch(array) else array.astype(dtype)
         return array
@@ -127,29 +142,17 @@ class LinearOperator(Operator):
     nonnegative: bool = False
     """Whether every entry of the matrix is >= 0, rounding included; Collatz-Wielandt bounds then certify the norm."""
 
-    sampling: np.ndarray | None = None
-    """Where it measures (boolean, broadcastable to ``out_shape``), or None: everywhere.
-
-    Elsewhere the forward is zero and the adjoint ignores its argument.
-    """
-
-    interior: tuple[slice, ...] | None = None
-    """Where the measurement's frame lies in the image, or None: all of it. A solver stops once that has settled."""
-
     selects: bool = False
     """Whether every row and every column of the matrix holds at most one entry, and that a one."""
 
-    channels: bool = False
-    """Whether the first axis of ``in_shape`` holds bands rather than space: the default prior then couples them."""
+    frames: bool = False
+    """Whether the first axis of ``in_shape`` is time and no frame is measured together with another.
 
-    neighbours_alike: bool = True
-    """Whether neighbouring samples are alike, as in a picture: their differences then tell the level of the noise."""
+    The default prior then has an axis of time, and only the axes after it are space.
+    """
 
-    pointwise: bool = False
-    """Whether each sample of the measurement depends on the one pixel at its place."""
-
-    adjoint_tolerance: dict[str, float] | None = None
-    """Adjoint error that :func:`recon.check_operator` allows by dtype name, where the body is an approximation."""
+    batch_shape: tuple[int, ...] = ()
+    """Leading axes that its argument must have: those of the images at which a derivative was taken."""
 
     def adjoint(self, y: Array) -> Array:
         """Apply the adjoint ``A^H`` to ``y`` of shape ``(..., *out_shape)``; returns ``(..., *in_shape)``."""
@@ -158,6 +161,14 @@ class LinearOperator(Operator):
     def vjp(self, x: Array, r: Array) -> Array:
         """``A^H r``: a linear operator is its own derivative."""
         return self.adjoint(r)
+
+    def jvp(self, x: Array, d: Array) -> Array:
+        """``A d``: a linear operator is its own derivative."""
+        return self(d)
+
+    def linearize(self, x: Array) -> LinearOperator:
+        """The derivative at ``x``: the operator itself."""
+        return self
 
     def gram(self, x: Array) -> Array:
         """The normal operator ``A^H A x``."""
@@ -183,7 +194,7 @@ class LinearOperator(Operator):
         from solvers.step_sizes import collatz_wielandt_norm, lanczos_norm
 
         bound = collatz_wielandt_norm if self.nonnegative else lanczos_norm
-        return bound(self.gram, self.in_shape, complex_start=self.kind == "complex")
+        return bound(self.gram, self.batch_shape + self.in_shape, complex_start=self.kind == "complex")
 
     def transfer(self) -> np.ndarray | None:
         """The operator's factor at each frequency (FFT order, shape ``in_shape``), or None.
@@ -328,13 +339,13 @@ class LinearOperator(Operator):
     __rmul__ = __mul__
 
 
-def stack(operators: Sequence[LinearOperator], *, flatten: bool = False) -> LinearOperator:
+def stack(operators: Sequence[Any], *, flatten: bool = False) -> Any:
     """Measure one image with several operators.
 
     Parameters
     ----------
-    operators : sequence of LinearOperator
-        Operators of one ``in_shape``.
+    operators : sequence of LinearOperator or NonlinearOperator
+        Operators of one ``in_shape``; the whole is linear if all of them are.
     flatten : bool
         False: equal ``out_shape``; the measurements stand on a new axis, ``(..., len(operators), *out_shape)``.
         True: any shapes; the flattened measurements are concatenated, ``(..., m)``.
@@ -350,18 +361,20 @@ def stack(operators: Sequence[LinearOperator], *, flatten: bool = False) -> Line
     >>> stack([Identity((4, 4)), Mask(np.eye(4))])(np.ones((4, 4))).shape
     (2, 4, 4)
     """
-    from recon.operators._stacks import Stack, operator_list
+    from recon.operators._nonlinear_combinations import NonlinearStack
+    from recon.operators._stacks import Stack, all_linear, operator_list
 
-    return Stack(operator_list("stack", operators), flatten)
+    given = operator_list("stack", operators)
+    return (Stack if all_linear(given) else NonlinearStack)(given, flatten)
 
 
-def block_diagonal(operators: Sequence[LinearOperator], *, flatten: bool = False) -> LinearOperator:
+def block_diagonal(operators: Sequence[Any], *, flatten: bool = False) -> Any:
     """Measure several images, each with an operator of its own: ``y_k = A_k x_k``.
 
     Parameters
     ----------
-    operators : sequence of LinearOperator
-        One for each image.
+    operators : sequence of LinearOperator or NonlinearOperator
+        One for each image; the whole is linear if all of them are.
     flatten : bool
         False: equal shapes; images and measurements stand on a new axis, ``(..., len(operators), *in_shape)`` and
         ``(..., len(operators), *out_shape)``. True: any shapes; flattened images and flattened measurements are
@@ -379,6 +392,8 @@ def block_diagonal(operators: Sequence[LinearOperator], *, flatten: bool = False
     >>> A(np.ones((2, 4, 4))).shape, A.norm()
     ((2, 4, 4), 3.0)
     """
-    from recon.operators._stacks import BlockDiagonal, operator_list
+    from recon.operators._nonlinear_combinations import NonlinearBlockDiagonal
+    from recon.operators._stacks import BlockDiagonal, all_linear, operator_list
 
-    return BlockDiagonal(operator_list("block_diagonal", operators), flatten)
+    given = operator_list("block_diagonal", operators)
+    return (BlockDiagonal if all_linear(given) else NonlinearBlockDiagonal)(given, flatten)

@@ -6,12 +6,12 @@ The objects are recognised by what they offer; none of those libraries is import
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from recon.operators._torch_functions import OneByOne, TorchFunctions
+from recon.operators._torch_functions import OneByOne, TorchFunctions, TorchModel
 from recon.operators.base import LinearOperator
 from recon.operators.wrappers import Kind, from_callables, from_scipy
-from solvers.errors import DTypeError, OperatorError, ShapeError
+from solvers.errors import DTypeError, OperatorError, OptionError, ShapeError
 
 _PYLOPS = ("dims", "dimsd", "matvec", "rmatvec", "shape", "dtype")
 _SIGPY = ("ishape", "oshape", "H", "__call__")
@@ -102,18 +102,33 @@ def from_deepinv(physics: Any, in_shape: Sequence[int]) -> LinearOperator:
     return TorchFunctions(f"from_deepinv({type(physics).__name__})", physics.A, physics.A_adjoint, in_shape)
 
 
-def from_torch(function: Callable[[Any], Any], in_shape: Sequence[int], *, batched: bool = False) -> LinearOperator:
-    """An operator from a linear function written in torch; its adjoint is found by automatic differentiation.
+def from_torch(
+    function: Callable[[Any], Any],
+    in_shape: Sequence[int],
+    *,
+    linear: bool = True,
+    batched: bool = False,
+    kind: Literal["real", "complex"] | None = None,
+) -> Any:
+    """An operator from a function written in torch; its derivative is found by automatic differentiation.
 
     Parameters
     ----------
     function : callable
         Takes a tensor of one image, ``in_shape``, and returns that of one measurement. A function that returns complex
-        numbers, or takes nothing else, gives an operator on complex images.
+        numbers, or takes nothing else, gives a linear operator on complex images.
     in_shape : tuple of int
         Shape of one image.
+    linear : bool
+        Whether it is linear: a :class:`LinearOperator` with its exact adjoint, else a :class:`NonlinearOperator`.
     batched : bool
         Whether ``function`` takes ``(batch, *in_shape)`` instead; otherwise batches are looped over.
+    kind : {"real", "complex"}, optional
+        Images that a nonlinear function takes; by default real ones, unless it refuses them.
+
+    Returns
+    -------
+    LinearOperator or NonlinearOperator
 
     Raises
     ------
@@ -127,10 +142,18 @@ def from_torch(function: Callable[[Any], Any], in_shape: Sequence[int], *, batch
     >>> A = from_torch(lambda x: x[..., 1:] - x[..., :-1], (4,))
     >>> A(np.array([0.0, 1.0, 3.0, 6.0])), A.adjoint(np.ones(3))
     (array([1., 2., 3.]), array([-1.,  0.,  0.,  1.]))
+    >>> F = from_torch(lambda x: x**2, (2,), linear=False)
+    >>> F.vjp(np.array([1.0, 3.0]), np.ones(2))
+    array([2., 6.])
     """
     if not callable(function) or isinstance(function, type):
         raise DTypeError(f"function is {function!r}; expected a function of one tensor. Pass one.")
-    return TorchFunctions("from_torch", function if batched else OneByOne(function), None, in_shape)
+    if kind not in (None, "real", "complex"):
+        raise OptionError(f"kind is {kind!r}; expected 'real', 'complex' or None. Pass one of them.")
+    whole = function if batched else OneByOne(function)
+    if linear:
+        return TorchFunctions("from_torch", whole, None, in_shape)
+    return TorchModel("from_torch", whole, in_shape, kind)
 
 
 def adopted(thing: Any, in_shape: Sequence[int] | None) -> LinearOperator | None:

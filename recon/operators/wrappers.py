@@ -11,23 +11,28 @@ import numpy as np
 
 from recon.operators._matrix import Matrix, matrix_shapes
 from recon.operators.base import LinearOperator, Operator
+from recon.operators.nonlinear import NonlinearOperator
 from solvers import arrays
-from solvers.errors import DTypeError, OperatorError, OptionError, ShapeError, suggestion
+from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, ShapeError, suggestion
 from solvers.validation import shape_argument
 
 Function = Callable[[np.ndarray], np.ndarray]
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Kind = Literal["any", "real", "complex"]
 
 
 def from_callables(
     forward: Function,
-    adjoint: Function,
-    in_shape: Sequence[int],
-    out_shape: Sequence[int],
+    adjoint: Function | None = None,
+    in_shape: Sequence[int] = (),
+    out_shape: Sequence[int] = (),
     *,
+    vjp: Product | None = None,
+    jvp: Product | None = None,
     kind: Kind = "real",
-) -> LinearOperator:
-    """An operator from two functions of one numpy array: ``y = forward(x)`` and ``x = adjoint(y)``.
+    out_kind: Kind | None = None,
+) -> Any:
+    """An operator from functions of numpy arrays: ``y = forward(x)`` and ``x = adjoint(y)``, or ``r -> vjp(x, r)``.
 
     Batches are looped over and CPU tensors are passed as arrays, so the functions see one read-only image or
     measurement at a time. What they return is brought to the precision they were given.
@@ -35,17 +40,30 @@ def from_callables(
     Parameters
     ----------
     forward, adjoint : callable
-        ``adjoint`` is the exact adjoint, not an inverse: ``<forward(x), y> == <x, adjoint(y)>``.
-        :func:`recon.check_operator` measures whether it is.
+        ``adjoint`` is the exact adjoint of a linear ``forward``, not an inverse:
+        ``<forward(x), y> == <x, adjoint(y)>``. :func:`recon.check_operator` measures whether it is.
     in_shape, out_shape : tuple of int
         Shapes of one image and of one measurement.
+    vjp : callable, optional
+        Instead of ``adjoint`` for a nonlinear ``forward``: ``vjp(x, r)`` is ``J(x)^H r``, the adjoint of its derivative
+        at ``x``. Gradient methods need no more.
+    jvp : callable, optional
+        ``jvp(x, d)`` is ``J(x) d``; Gauss-Newton methods ask for it.
     kind : {"real", "complex", "any"}
         Arrays that the functions take: real only, complex only, or both.
+    out_kind : {"real", "complex", "any"}, optional
+        What a nonlinear ``forward`` gives, where it is of another kind: "real" for magnitudes of complex images.
+
+    Returns
+    -------
+    LinearOperator or NonlinearOperator
 
     Raises
     ------
     DTypeError
-        ``forward`` or ``adjoint`` cannot be called.
+        A function cannot be called.
+    ArgumentError
+        Neither ``adjoint`` nor ``vjp`` is given, or both.
     OperatorError
         On use: a function writes to its input or returns the wrong shape or dtype.
 
@@ -54,44 +72,55 @@ def from_callables(
     >>> A = from_callables(np.cumsum, lambda y: np.cumsum(y[::-1])[::-1], in_shape=(3,), out_shape=(3,))
     >>> A(np.ones(3)), A.adjoint(np.ones(3))
     (array([1., 2., 3.]), array([3., 2., 1.]))
+    >>> F = from_callables(np.exp, vjp=lambda x, r: np.exp(x) * r, in_shape=(3,), out_shape=(3,))
+    >>> F.vjp(np.zeros(3), np.ones(3))
+    array([1., 1., 1.])
     """
-    return _Callables(forward, adjoint, in_shape, out_shape, kind)
+    if (adjoint is None) == (vjp is None):
+        raise ArgumentError(
+            f"adjoint and vjp are {'both given' if vjp else 'missing'}; expected adjoint(y) of a linear forward or "
+            "vjp(x, r) of a nonlinear one. Pass one of them."
+        )
+    if vjp is None:
+        return _Callables(forward, adjoint, in_shape, out_shape, kind)
+    return _CallableModel(forward, vjp, jvp, in_shape, out_shape, kind, out_kind)
 
 
-class _Callables(LinearOperator):
+class _FunctionBody(Operator):
+    """An operator whose bodies are functions of one image each."""
+
     torch_body = False
+    _functions: dict[str, Any]
 
-    def __init__(
-        self, forward: Function, adjoint: Function, in_shape: Sequence[int], out_shape: Sequence[int], kind: Kind
-    ):
-        for name, function in (("forward", forward), ("adjoint", adjoint)):
+    def _keep(self, functions: dict[str, Any], kind: Kind) -> None:
+        for name, function in functions.items():
             if not callable(function):
-                raise DTypeError(f"{name} is {function!r}; expected a function of one array. Pass one.")
-        if kind not in ("any", "real", "complex"):
-            known = ("any", "real", "complex")
-            raise OptionError(f"kind is {kind!r}; expected one of {known}.{suggestion(kind, known)}")
-        super().__init__(in_shape, out_shape)
+                raise DTypeError(f"{name} is {function!r}; expected a function. Pass one.")
+        known = ("any", "real", "complex")
+        if kind not in known:
+            raise OptionError(f"kind is {kind!r}; expected one of {known}.{suggestion(kind, known)} Pass one.")
         self.kind = kind
-        self._functions = {"forward": forward, "adjoint": adjoint}
+        self._functions = functions
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
-        return self._each("forward", x, self.in_shape, self.out_shape)
+        return self._each("forward", x, shape=self.out_shape)
 
-    def _adjoint(self, y: np.ndarray) -> np.ndarray:
-        return self._each("adjoint", y, self.out_shape, self.in_shape)
-
-    def _each(self, name: str, array: np.ndarray, taken: tuple[int, ...], given: tuple[int, ...]) -> np.ndarray:
-        batch = array.shape[: array.ndim - len(taken)]
-        out = np.empty(batch + given, dtype=array.dtype)
+    def _each(
+        self, name: str, *given: np.ndarray, shape: tuple[int, ...], axes: int | None = None, dtype: Any = None
+    ) -> np.ndarray:
+        """Apply a function to each image of a batch (``axes`` are those of one), and to what belongs to it."""
+        batch = given[0].shape[: given[0].ndim - (len(self.in_shape) if axes is None else axes)]
+        out = np.empty(batch + shape, dtype=dtype or given[0].dtype)
         for index in np.ndindex(*batch):
-            out[index] = self._one(name, array[index], given)
+            out[index] = self._one(name, [array[index] for array in given], shape, out.dtype)
         return out
 
-    def _one(self, name: str, item: np.ndarray, given: tuple[int, ...]) -> np.ndarray:
-        view = item.view()
-        view.flags.writeable = False
+    def _one(self, name: str, items: Sequence[np.ndarray], given: tuple[int, ...], dtype: Any) -> np.ndarray:
+        views = [item.view() for item in items]
+        for view in views:
+            view.flags.writeable = False
         try:
-            result = np.asarray(self._functions[name](view))
+            result = np.asarray(self._functions[name](*views))
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
@@ -113,7 +142,7 @@ class _Callables(LinearOperator):
             raise OperatorError(
                 f"the {name} of {self!r} returned dtype {result.dtype}; expected numbers. Return a numeric array."
             )
-        if np.iscomplexobj(result) and not np.iscomplexobj(item):
+        if np.iscomplexobj(result) and not np.issubdtype(dtype, np.complexfloating):
             raise OperatorError(
                 f"the {name} of {self!r} returned complex numbers for a real array; expected real ones. "
                 'Return the real part, or build the operator with kind="complex".'
@@ -122,6 +151,48 @@ class _Callables(LinearOperator):
 
     def __repr__(self) -> str:
         return f"from_callables({self.in_shape} -> {self.out_shape})"
+
+
+class _Callables(_FunctionBody, LinearOperator):
+    def __init__(self, forward: Function, adjoint: Any, in_shape: Sequence[int], out_shape: Sequence[int], kind: Kind):
+        self._keep({"forward": forward, "adjoint": adjoint}, kind)
+        super().__init__(in_shape, out_shape)
+
+    def _adjoint(self, y: np.ndarray) -> np.ndarray:
+        return self._each("adjoint", y, shape=self.in_shape, axes=len(self.out_shape))
+
+
+class _CallableModel(_FunctionBody, NonlinearOperator):
+    def __init__(
+        self,
+        forward: Function,
+        vjp: Product,
+        jvp: Product | None,
+        in_shape: Sequence[int],
+        out_shape: Sequence[int],
+        kind: Kind,
+        out_kind: Kind | None,
+    ):
+        self._keep({"forward": forward, "vjp": vjp} | ({} if jvp is None else {"jvp": jvp}), kind)
+        super().__init__(in_shape, out_shape)
+        self.has_jvp, self.out_kind = jvp is not None, out_kind
+
+    def _apply(self, x: np.ndarray) -> np.ndarray:
+        return self._each("forward", x, shape=self.out_shape, dtype=self._measured_dtype(x))
+
+    def _vjp(self, x: np.ndarray, r: np.ndarray) -> np.ndarray:
+        return self._each("vjp", x, r, shape=self.in_shape)
+
+    def _measured_dtype(self, x: np.ndarray) -> Any:
+        return arrays.complex_dtype(x) if self._kind_of_measurement(x) == "complex" else arrays.real_dtype(x)
+
+    def _jvp(self, x: np.ndarray, d: np.ndarray) -> np.ndarray:
+        if not self.has_jvp:
+            raise OperatorError(
+                f"{self!r} has no jvp; this solver takes the derivative in a direction, J(x) d. Pass "
+                "from_callables(..., jvp=...), or use a gradient method: solver='fista' or 'lbfgs'."
+            )
+        return self._each("jvp", x, d, shape=self.out_shape, dtype=self._measured_dtype(x))
 
 
 def from_scipy(

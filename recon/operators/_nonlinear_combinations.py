@@ -1,0 +1,215 @@
+"""Operators of which at least one part is nonlinear: compositions, sums, several side by side.
+
+A combination computes forward and gives its derivative: that of its parts, combined alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from recon.operators._combinations import (
+    Sum,
+    added,
+    joint_kind,
+    loosest,
+    require_equal_shapes,
+    require_fit,
+)
+from recon.operators._stacks import BlockDiagonal, Layout, Stack, block_layouts, joint_sampling, stack_layout
+from recon.operators.base import LinearOperator
+from recon.operators.nonlinear import NonlinearOperator
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import OperatorError
+
+Kind = Literal["any", "real", "complex"]
+
+
+class _Combined(NonlinearOperator):
+    """A nonlinear operator made of ``parts``."""
+
+    def __init__(self, parts: Sequence[Any], in_shape: tuple[int, ...], out_shape: tuple[int, ...]):
+        super().__init__(in_shape, out_shape)
+        self.parts = tuple(parts)
+        self.adjoint_tolerance = loosest([part.adjoint_tolerance for part in parts])
+        self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
+        self.neighbours_alike = all(part.neighbours_alike for part in parts)
+        self.nonconvex = any(getattr(part, "nonconvex", False) for part in parts)
+        self.has_jvp = all(getattr(part, "has_jvp", True) for part in parts)
+
+    def _vjp(self, x: Array, r: Array) -> Array:
+        return self._linearize(x).adjoint(r)
+
+    def _jvp(self, x: Array, d: Array) -> Array:
+        return self._linearize(x)(d)
+
+
+class Chain(_Combined):
+    """``F(G(x))``."""
+
+    def __init__(self, outer: Any, inner: Any):
+        require_fit(outer, inner)
+        super().__init__((outer, inner), inner.in_shape, outer.out_shape)
+        self.kind, self.out_kind = _chained_kinds(outer, inner)
+        self.sampling = outer.sampling
+        self.pointwise = outer.pointwise and inner.pointwise
+        self.interior = inner.interior
+
+    def _apply(self, x: Array) -> Array:
+        outer, inner = self.parts
+        return outer(inner(x))
+
+    def _linearize(self, x: Array) -> LinearOperator:
+        outer, inner = self.parts
+        return _ChainRule(self, outer.linearize(inner(x)), inner.linearize(x), x)
+
+    def example(self, rng: np.random.Generator) -> np.ndarray:
+        inner = self.parts[1]
+        if isinstance(inner, NonlinearOperator):
+            return inner.example(rng)
+        return super().example(rng)
+
+    def __repr__(self) -> str:
+        return " @ ".join(map(repr, self.parts))
+
+
+def _chained_kinds(outer: Any, inner: Any) -> tuple[Kind, Kind | None]:
+    """Kinds of image and of measurement of ``outer @ inner``."""
+    given = inner.out_kind or inner.kind
+    if outer.kind == "real" and given == "complex":
+        raise OperatorError(
+            f"{outer!r} @ {inner!r}: the right one gives complex arrays, the left one takes real ones. "
+            "Compose operators of one kind."
+        )
+    if inner.kind == "any" and given == "any":
+        return outer.kind, outer.out_kind
+    measured = outer.out_kind or outer.kind
+    measured = given if measured == "any" else measured
+    return inner.kind, None if measured == inner.kind else measured
+
+
+class _ChainRule(LinearOperator):
+    """``J_F(G(x)) J_G(x)``."""
+
+    def __init__(self, whole: Chain, outer: LinearOperator, inner: LinearOperator, x: Array):
+        super().__init__(whole.in_shape, whole.out_shape)
+        self.kind = "complex" if arrays.is_complex(x) else "real"
+        self.out_kind = whole._kind_of_measurement(x)
+        self.outer, self.inner = outer, inner
+        self.batch_shape = tuple(x.shape[: x.ndim - len(whole.in_shape)])
+        self.sampling, self.interior, self.pointwise = whole.sampling, whole.interior, whole.pointwise
+        self.adjoint_tolerance = whole.adjoint_tolerance
+
+    def _apply(self, d: Array) -> Array:
+        return self.outer(self.inner(d))
+
+    def _adjoint(self, r: Array) -> Array:
+        back = self.outer.adjoint(r)
+        # Real numbers are taken for complex ones between the two: the adjoint of that is the real part.
+        real = (self.inner.out_kind or self.inner.kind) == "real" or (self.inner.kind == "any" and self.kind == "real")
+        return self.inner.adjoint(back.real if real and arrays.is_complex(back) else back)
+
+    def __repr__(self) -> str:
+        return f"{self.outer!r} @ {self.inner!r}"
+
+
+class NonlinearSum(_Combined):
+    """``F(x) + G(x)``."""
+
+    def __init__(self, left: Any, right: Any):
+        require_equal_shapes(left, right)
+        super().__init__((left, right), left.in_shape, left.out_shape)
+        self.kind = joint_kind((left, right))
+        self.out_kind = _joint_out_kind(self.parts, self.kind)
+        self.pointwise = left.pointwise and right.pointwise
+
+    def _apply(self, x: Array) -> Array:
+        left, right = self.parts
+        return added(left(x), right(x))
+
+    def _linearize(self, x: Array) -> LinearOperator:
+        return _like(self, Sum(*(part.linearize(x) for part in self.parts)))
+
+    def example(self, rng: np.random.Generator) -> np.ndarray:
+        return _example(self.parts, rng)
+
+    def __repr__(self) -> str:
+        return f"({self.parts[0]!r} + {self.parts[1]!r})"
+
+
+class NonlinearStack(_Combined):
+    """Several measurements of one image."""
+
+    def __init__(self, operators: Sequence[Any], flatten: bool):
+        self._measurements = stack_layout(operators, flatten)
+        super().__init__(operators, operators[0].in_shape, self._measurements.shape)
+        self.kind = joint_kind(operators)
+        self.out_kind = _joint_out_kind(operators, self.kind)
+        self.sampling = joint_sampling(operators, self._measurements)
+
+    def _apply(self, x: Array) -> Array:
+        return self._measurements.join([operator(x) for operator in self.parts])
+
+    def _linearize(self, x: Array) -> LinearOperator:
+        return _like(self, Stack([part.linearize(x) for part in self.parts], self._measurements.flatten))
+
+    def example(self, rng: np.random.Generator) -> np.ndarray:
+        return _example(self.parts, rng)
+
+    def __repr__(self) -> str:
+        return f"stack({', '.join(map(repr, self.parts))})"
+
+
+class NonlinearBlockDiagonal(_Combined):
+    """Several images, each measured by an operator of its own."""
+
+    def __init__(self, operators: Sequence[Any], flatten: bool):
+        self._images: Layout
+        self._images, self._measurements = block_layouts(operators, flatten)
+        super().__init__(operators, self._images.shape, self._measurements.shape)
+        self.kind = joint_kind(operators)
+        self.out_kind = _joint_out_kind(operators, self.kind)
+        self.sampling = joint_sampling(operators, self._measurements)
+
+    def _apply(self, x: Array) -> Array:
+        parts = zip(self.parts, self._images.split(x), strict=True)
+        return self._measurements.join([operator(part) for operator, part in parts])
+
+    def _linearize(self, x: Array) -> LinearOperator:
+        parts = zip(self.parts, self._images.split(x), strict=True)
+        blocks = [operator.linearize(part) for operator, part in parts]
+        return _like(self, BlockDiagonal(blocks, self._images.flatten))
+
+    def example(self, rng: np.random.Generator) -> np.ndarray:
+        return np.asarray(self._images.join([_example([part], rng) for part in self.parts]))
+
+    def __repr__(self) -> str:
+        return f"block_diagonal({', '.join(map(repr, self.parts))})"
+
+
+def _joint_out_kind(operators: Sequence[Any], kind: Kind) -> Kind | None:
+    """The kind of measurement that all have, None where it is ``kind``, that of their images."""
+    kinds = {operator.out_kind or operator.kind for operator in operators}
+    kinds = {kind if own == "any" else own for own in kinds}
+    if len(kinds) > 1:
+        raise OperatorError(
+            f"{' and '.join(map(repr, operators))} cannot be combined: some give real measurements, others complex "
+            "ones. Combine operators of one kind."
+        )
+    (joint,) = kinds
+    return None if joint == kind else joint
+
+
+def _like(whole: _Combined, derivative: LinearOperator) -> LinearOperator:
+    derivative.out_kind = whole.out_kind
+    return derivative
+
+
+def _example(parts: Sequence[Any], rng: np.random.Generator) -> np.ndarray:
+    for part in parts:
+        if isinstance(part, NonlinearOperator):
+            return part.example(rng)
+    return rng.standard_normal(parts[0].in_shape)
