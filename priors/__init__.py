@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from priors.low_rank import LocallyLowRank as LocallyLowRank
     from priors.low_rank import NuclearNorm as NuclearNorm
     from priors.non_local_means import NonLocalMeans as NonLocalMeans
+    from priors.plug_and_play import RED as RED
+    from priors.plug_and_play import Averaged as Averaged
+    from priors.plug_and_play import Equivariant as Equivariant
+    from priors.plug_and_play import PlugAndPlay as PlugAndPlay
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
     from priors.sets import KnownRegion as KnownRegion
@@ -34,9 +38,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Averaged": "priors.plug_and_play",
         "Box": "priors.constraints",
         "DirectionalTV": "priors.directional",
         "Entropy": "priors.entropy",
+        "Equivariant": "priors.plug_and_play",
         "Gradient": "priors.differences",
         "HuberTV": "priors.huber",
         "InfimalSum": "priors.infimal_sum",
@@ -47,7 +53,9 @@ __getattr__, __dir__, __all__ = attach(
         "NonNegative": "priors.constraints",
         "NormBall": "priors.sets",
         "NuclearNorm": "priors.low_rank",
+        "PlugAndPlay": "priors.plug_and_play",
         "Prior": "priors.base",
+        "RED": "priors.plug_and_play",
         "Simplex": "priors.sets",
         "Sobolev": "priors.sobolev",
         "Sparsity": "priors.sparsity",

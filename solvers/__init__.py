@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from solvers.optimised_gradient import POGM as POGM
     from solvers.ordered_subsets import OrderedSubsets as OrderedSubsets
     from solvers.ordered_subsets import StochasticPDHG as StochasticPDHG
+    from solvers.plug_and_play import DPIR as DPIR
     from solvers.primal_dual import PDHG as PDHG
     from solvers.quasi_newton import LBFGS as LBFGS
     from solvers.robust_losses import AbsoluteDeviation as AbsoluteDeviation
@@ -55,6 +56,7 @@ __getattr__, __dir__, __all__ = attach(
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
         "CondatVu": "solvers.three_operator",
+        "DPIR": "solvers.plug_and_play",
         "Discrepancy": "solvers.early_stopping",
         "DouglasRachford": "solvers.splitting",
         "FISTA": "solvers.gradient",

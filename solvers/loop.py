@@ -24,6 +24,7 @@ class Status(enum.Enum):
 
     CONVERGED = "the estimated distance to the limit is below the tolerance"
     MAX_ITER = "max_iter was reached before the tolerance; raise max_iter or tol"
+    FINISHED = "the steps of its schedule are done"
     STOPPED = "the callback asked to stop"
     DIVERGED = (
         "the iterates grew or became non-finite; the best one is returned. "
@@ -111,8 +112,11 @@ def solve(
     """
     if state is None:
         state = algorithm.init(x0)
-    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"), patience, region)
     status, k = Status.MAX_ITER, 0
+    length = getattr(algorithm, "length", None)  # of a schedule, which is to be gone through and no further
+    if length is not None and length <= max_iter:
+        status, max_iter, tol = Status.FINISHED, length, 0.0
+    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"), patience, region)
     with _progress_bar(max_iter, enabled=progress) as bar:
         for k, state in enumerate(islice(steps_from(algorithm, state), max_iter), start=1):  # noqa: B020
             bar.update()

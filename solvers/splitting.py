@@ -29,7 +29,7 @@ PROX_STEPS = 12  # of an iterative proximal map that starts from its last dual v
 
 
 @dataclass(frozen=True, eq=False)
-class _TwoProximalMaps(Regularised):
+class TwoProximalMaps(Regularised):
     def __post_init__(self) -> None:
         require_least_squares(self)
 
@@ -57,7 +57,7 @@ class DouglasRachfordState:
 
 
 @dataclass(frozen=True, eq=False)
-class DouglasRachford(_TwoProximalMaps):
+class DouglasRachford(TwoProximalMaps):
     """Douglas-Rachford splitting for least squares and one prior.
 
     Parameters
@@ -121,7 +121,7 @@ class HalfQuadraticState:
 
 
 @dataclass(frozen=True, eq=False)
-class HalfQuadratic(_TwoProximalMaps):
+class HalfQuadratic(TwoProximalMaps):
     """Half-quadratic splitting with continuation: a good image in a few steps, rather than the exact minimiser.
 
     At a fixed ``beta`` it minimises ``1/2 |A x - y|^2 + min_z beta/2 |x - z|^2 + strength * g(z)``, which tends to

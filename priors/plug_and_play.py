@@ -1,0 +1,219 @@
+"""Denoisers in place of proximal maps (plug-and-play) or of gradients (regularisation by denoising).
+
+A proximal map of step ``s`` removes from an image what a prior finds unlikely under white noise of variance ``s``; a
+denoiser does the same without saying which prior it has in mind. Venkatakrishnan, Bouman and Wohlberg 2013; Romano,
+Elad and Milanfar 2017.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from priors.base import Prior
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import ArgumentError, DTypeError, OperatorError
+from solvers.validation import positive_float
+
+
+@dataclass(frozen=True)
+class PlugAndPlay(Prior):
+    """Prior that is known only by a denoiser: ``prox(v, step) = D(v, sqrt(step))``.
+
+    Any solver that takes proximal maps of the image itself runs with it: ``dpir``, ``half-quadratic``, ``fista``,
+    ``admm``, ``douglas-rachford``, ``pdhg``. There is an objective behind it only for denoisers that are proximal maps;
+    the value is therefore not a number, and convergence is that of the iterates.
+
+    Parameters
+    ----------
+    denoiser : callable
+        ``D(v, sigma)``: the image without white noise of standard deviation ``sigma``, both in the image's unit. It
+        keeps shape and dtype; leading axes are a batch.
+    level : float, optional
+        Standard deviation to remove, whatever the step. None takes the square root of the step.
+
+    References
+    ----------
+    S. V. Venkatakrishnan, C. A. Bouman, B. Wohlberg, "Plug-and-play priors for model based reconstruction", IEEE
+    GlobalSIP (2013).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from priors import NonLocalMeans, PlugAndPlay
+    >>> v = np.random.default_rng(0).standard_normal((24, 24))
+    >>> bool(PlugAndPlay(NonLocalMeans()).prox(v, 1.0).std() < 0.5)
+    True
+    """
+
+    denoiser: Callable[[Array, float], Array]
+    level: float | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.denoiser):
+            raise DTypeError(
+                f"denoiser is {self.denoiser!r}; expected a function D(v, sigma). "
+                "Pass one, such as priors.NonLocalMeans()."
+            )
+        if self.level is not None:
+            positive_float("level", self.level)
+
+    def _value(self, x: Array) -> float:
+        return math.nan
+
+    def _prox(self, v: Array, step: Any) -> Array:
+        if not step > 0:
+            return v
+        return denoised(self.denoiser, v, self.level if self.level is not None else math.sqrt(arrays.to_float(step)))
+
+    def prox_from(self, v: Array, step: Any, dual: Any = None, **options: Any) -> tuple[Array, Any]:
+        """The denoised image, clipped to the ``bounds`` where there are any."""
+        x = self.prox(v, step)
+        bounds = options.get("bounds")
+        return (x if bounds is None else arrays.namespace(x).clip(x, *bounds)), None
+
+
+@dataclass(frozen=True)
+class RED(Prior):
+    """Regularisation by denoising: the gradient of the prior is what the denoiser removes, ``x - D(x, level)``.
+
+    The value is ``x . (x - D(x)) / 2``, whose gradient this is where the denoiser is locally homogeneous with a
+    symmetric Jacobian. For the smooth solvers; those with proximal maps take a fixed point of a few calls each time.
+
+    Parameters
+    ----------
+    denoiser : callable
+        See :class:`PlugAndPlay`.
+    level : float
+        Standard deviation to remove, in the image's unit.
+
+    References
+    ----------
+    Y. Romano, M. Elad, P. Milanfar, "The little engine that could: regularization by denoising (RED)", SIAM J. Imaging
+    Sci. 10 (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from priors import RED, NonLocalMeans
+    >>> flat = np.ones((16, 16))
+    >>> bool(abs(RED(NonLocalMeans(), 0.1).gradient(flat)).max() < 1e-6)
+    True
+    """
+
+    denoiser: Callable[[Array, float], Array]
+    level: float
+
+    inner_steps = 20  # at most, of the fixed point that is the proximal map
+    inner_tol = 1e-3  # relative change of the image at which it ends
+
+    def __post_init__(self) -> None:
+        PlugAndPlay(self.denoiser, self.level)
+
+    def gradient(self, x: Array) -> Array:
+        """``x - D(x, level)``."""
+        x = self._admit("x", x)
+        return x - denoised(self.denoiser, x, self.level)
+
+    def _value(self, x: Array) -> Any:
+        return 0.5 * arrays.dot(x, self.gradient(x))
+
+    def _prox(self, v: Array, step: Any) -> Array:
+        x = v
+        for _ in range(self.inner_steps):
+            before, x = x, (v + step * denoised(self.denoiser, x, self.level)) / (1 + step)
+            if arrays.to_float(arrays.norm(x - before)) <= self.inner_tol * arrays.to_float(arrays.norm(x)):
+                break
+        return x
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """Denoiser ``share * D(v, sigma) + (1 - share) * v``: less is removed at a time, which keeps iterations stable.
+
+    Parameters
+    ----------
+    denoiser : callable
+        See :class:`PlugAndPlay`.
+    share : float
+        In (0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from priors import Averaged
+    >>> Averaged(lambda v, sigma: 0 * v, 0.25)(np.ones(2), 0.1)
+    array([0.75, 0.75])
+    """
+
+    denoiser: Callable[[Array, float], Array]
+    share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if positive_float("share", self.share) > 1:
+            raise ArgumentError(f"share is {self.share}; expected at most 1. Pass the share of the denoised image.")
+
+    def __call__(self, v: Array, sigma: float) -> Array:
+        """The average of the image and the denoised one."""
+        return arrays.lincomb(self.share, denoised(self.denoiser, v, sigma), 1.0 - self.share, v)
+
+
+@dataclass(frozen=True)
+class Equivariant:
+    """Denoiser that is turned and mirrored at random with the image, so that no direction is preferred in the long run.
+
+    Which of the eight symmetries of the square is taken follows from the image itself: another one in each step, the
+    same one for the same image.
+
+    Parameters
+    ----------
+    denoiser : callable
+        See :class:`PlugAndPlay`.
+    average : bool
+        Take the mean over all eight instead, at eight times the cost.
+
+    References
+    ----------
+    M. Terris, T. Moreau, N. Pustelnik, J. Tachella, "Equivariant plug-and-play image reconstruction", CVPR (2024).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from priors import Equivariant
+    >>> v = np.arange(6.0).reshape(2, 3)
+    >>> bool((Equivariant(lambda v, sigma: v)(v, 0.1) == v).all())
+    True
+    """
+
+    denoiser: Callable[[Array, float], Array]
+    average: bool = False
+
+    def __call__(self, v: Array, sigma: float) -> Array:
+        """The image denoised in another position and brought back."""
+        if self.average:
+            return sum(self._turned(v, sigma, symmetry) for symmetry in range(8)) / 8
+        return self._turned(v, sigma, zlib.crc32(np.ascontiguousarray(arrays.to_numpy(v)).data) % 8)
+
+    def _turned(self, v: Array, sigma: float, symmetry: int) -> Array:
+        xp, turns = arrays.namespace(v), symmetry % 4
+        mirrored = xp.flip(v, (-1,)) if symmetry >= 4 else v
+        x = xp.rot90(denoised(self.denoiser, xp.rot90(mirrored, turns, (-2, -1)), sigma), -turns, (-2, -1))
+        return xp.flip(x, (-1,)) if symmetry >= 4 else x
+
+
+def denoised(denoiser: Callable[[Array, float], Array], v: Array, sigma: float) -> Array:
+    """``D(v, sigma)``, refused where it is no image like ``v``."""
+    x = denoiser(v, sigma)
+    given, expected = getattr(x, "shape", None), tuple(v.shape)
+    if given is None or tuple(given) != expected or arrays.is_torch(x) != arrays.is_torch(v):
+        raise OperatorError(
+            f"the denoiser {denoiser!r} returned {type(x).__name__} of shape {given}; expected {type(v).__name__} of "
+            f"shape {expected}. Make it return an image like the one it is given."
+        )
+    return x.to(v.dtype) if arrays.is_torch(x) else x.astype(v.dtype, copy=False)

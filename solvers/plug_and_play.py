@@ -1,0 +1,102 @@
+"""Half-quadratic splitting whose denoiser is told a lower and lower level of noise.
+
+    x  <- argmin 1/2 |A x - y|^2 + rho_k/2 |x - z|^2
+    z  <- D(x, sigma_k),    rho_k = strength / sigma_k^2
+
+The levels ``sigma_k`` fall geometrically from a tenth or so of the image's range, where the denoiser keeps only what is
+large, to the level of noise that the data leave in the image. Zhang et al. 2022 (DPIR). With a proximal map for the
+denoiser it is :class:`solvers.HalfQuadratic`, with a fixed level plug-and-play of Venkatakrishnan et al. 2013.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from solvers import arrays
+from solvers._data_prox import data_prox
+from solvers.arrays import Array
+from solvers.splitting import TwoProximalMaps
+from solvers.validation import positive_float, positive_int
+
+FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photographs
+
+
+@dataclass(frozen=True, slots=True)
+class DPIRState:
+    """State of :class:`DPIR`."""
+
+    x: Array  # image: what the denoiser returned
+    start: Array  # where the run began
+    first: float  # first level of the denoiser
+    fit: Array  # image nearest to the last one that explains the data
+
+
+@dataclass(frozen=True, eq=False)
+class DPIR(TwoProximalMaps):
+    """Plug-and-play restoration in a few steps with a falling noise level.
+
+    Parameters
+    ----------
+    data, prior, strength
+        See :class:`DouglasRachford`. The prior's ``prox(v, step)`` is a denoiser for noise of variance ``step``
+        (:class:`priors.PlugAndPlay`). With white noise of level ``sigma`` in the data, ``strength = sigma^2`` weighs
+        data and prior as probabilities; 0.23 times that is usual.
+    level : float
+        Last level of the denoiser, in the unit of the image: the noise that the data leave there.
+    length : int
+        Number of steps.
+    first : float, optional
+        First level. None takes 0.85 times the standard deviation of the start.
+
+    Raises
+    ------
+    ArgumentError
+        The data term is not plain least squares, or a level or the length is not positive.
+
+    References
+    ----------
+    K. Zhang, Y. Li, W. Zuo, L. Zhang, L. Van Gool, R. Timofte, "Plug-and-play image restoration with deep denoiser
+    prior", IEEE Trans. Pattern Anal. Mach. Intell. 44 (2022).
+
+    Examples
+    --------
+    >>> from priors import NonLocalMeans, PlugAndPlay
+    >>> from recon.operators import Identity
+    >>> from solvers import DPIR, LeastSquares, solve
+    >>> y = np.ones((16, 16)) + 0.1 * np.random.default_rng(0).standard_normal((16, 16))
+    >>> problem = DPIR(LeastSquares(Identity((16, 16)), y), PlugAndPlay(NonLocalMeans()), 0.23 * 0.1**2, level=0.1)
+    >>> bool(abs(solve(problem, y).image - 1).max() < 0.1)
+    True
+    """
+
+    level: float = 0.01
+    length: int = 8
+    first: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_float("level", self.level)
+        positive_int("length", self.length)
+        if self.first is not None:
+            positive_float("first", self.first)
+
+    def init(self, x0: Array) -> DPIRState:
+        spread = arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
+        first = self.first if self.first is not None else FIRST_LEVEL * spread
+        return DPIRState(x0, x0, max(first, self.level), x0)
+
+    def restart(self, state: DPIRState, strength: float, item: int | None = None) -> DPIRState:
+        """Begin afresh, from the same start: what is reached depends on the way, so it must not depend on more."""
+        start = state.start if item is None else state.start[item]
+        return DPIRState(start, start, state.first, start)
+
+    def step(self, state: DPIRState, k: int) -> DPIRState:
+        variance = self._level(state.first, k) ** 2
+        fit = data_prox(self.data, self._back, state.x, variance / self.strength, state.fit)
+        return replace(state, x=self.prior.prox(fit, variance), fit=fit)
+
+    def _level(self, first: float, k: int) -> float:
+        """Level of step ``k``: a geometric sequence from the first to the last, which then stays."""
+        share = min(k / max(self.length - 1, 1), 1.0)
+        return first ** (1 - share) * self.level**share

@@ -1,0 +1,169 @@
+"""Denoisers in place of proximal maps, against closed forms with linear denoisers."""
+
+import numpy as np
+import pytest
+
+from priors import RED, Averaged, Box, Equivariant, PlugAndPlay
+from recon.operators import Blur, Identity, from_matrix
+from solvers import ADMM, DPIR, FISTA, LBFGS, PDHG, DouglasRachford, HalfQuadratic, LeastSquares, Status, solve, unroll
+from solvers.errors import ArgumentError, DTypeError, OperatorError
+
+RNG = np.random.default_rng(0)
+MATRIX = RNG.standard_normal((12, 8)) / 3
+Y = RNG.standard_normal(12)
+
+
+def tikhonov(v, sigma):
+    """The proximal map of ``1/2 |x|^2``, told the standard deviation of the noise."""
+    return v / (1 + sigma**2)
+
+
+def minimiser(strength):
+    return np.linalg.solve(MATRIX.T @ MATRIX + strength * np.eye(8), MATRIX.T @ Y)
+
+
+@pytest.mark.parametrize("solver", [ADMM, DouglasRachford, FISTA, PDHG])
+def test_a_proximal_map_as_denoiser_gives_the_minimiser(solver):
+    problem = solver(LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), 0.3)
+    found = solve(problem, np.zeros(8), tol=1e-10, max_iter=3000).image
+    np.testing.assert_allclose(found, minimiser(0.3), atol=1e-7)
+
+
+def test_half_quadratic_splitting_takes_a_denoiser():
+    strength, beta = 0.3, 2.0
+    problem = HalfQuadratic(LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), strength, beta=beta)
+    # At a fixed penalty it is ridge regression with the two quadratics in parallel.
+    joint = strength * beta / (strength + beta)
+    found = unroll(problem, np.zeros(8), 200)
+    np.testing.assert_allclose(found, minimiser(joint), atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", [LBFGS, FISTA])
+def test_regularisation_by_denoising(solver):
+    # x - D(x) = c x with c = level^2 / (1 + level^2)
+    level, strength = 0.7, 0.5
+    prior = RED(tikhonov, level)
+    shrink = level**2 / (1 + level**2)
+    found = solve(solver(LeastSquares(from_matrix(MATRIX), Y), prior, strength), np.zeros(8), tol=1e-10).image
+    np.testing.assert_allclose(found, minimiser(strength * shrink), rtol=1e-2, atol=1e-3)
+
+
+def test_the_gradient_of_red_is_that_of_its_value_for_symmetric_linear_denoisers():
+    prior, x, d = RED(tikhonov, 0.7), RNG.standard_normal(8), RNG.standard_normal(8)
+    slope = (prior.value(x + 1e-6 * d) - prior.value(x - 1e-6 * d)) / 2e-6
+    assert slope == pytest.approx(float(prior.gradient(x) @ d), rel=1e-6)
+
+
+class Recorder:
+    def __init__(self):
+        self.levels = []
+
+    def __call__(self, v, sigma):
+        self.levels.append(sigma)
+        return v / (1 + sigma**2)
+
+
+def test_the_levels_fall_geometrically_to_the_last():
+    denoiser = Recorder()
+    problem = DPIR(LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(denoiser), 0.1, level=0.01, length=5, first=1.0)
+    found = solve(problem, np.zeros(8))
+    np.testing.assert_allclose(denoiser.levels, np.geomspace(1.0, 0.01, 5))
+    assert found.iterations == 5 and found.status is Status.FINISHED
+
+
+def test_each_step_is_the_exact_data_step_and_the_denoiser():
+    strength = 0.02
+    problem = DPIR(
+        LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), strength, level=0.1, length=3, first=1.0
+    )
+    expected = np.zeros(8)
+    for sigma in np.geomspace(1.0, 0.1, 3):
+        rho = strength / sigma**2
+        expected = np.linalg.solve(MATRIX.T @ MATRIX + rho * np.eye(8), MATRIX.T @ Y + rho * expected)
+        expected = expected / (1 + sigma**2)
+    np.testing.assert_allclose(unroll(problem, np.zeros(8), 3), expected, atol=1e-5)
+
+
+def test_a_restart_forgets_the_way():
+    problem = DPIR(LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), 0.1, level=0.1)
+    end = solve(problem, np.ones(8)).state
+    again = problem.restart(end, 0.3)
+    np.testing.assert_array_equal(again.x, np.ones(8))
+    assert again.first == end.first
+
+
+def test_bounds_clip_what_the_denoiser_returns():
+    prior = PlugAndPlay(tikhonov) + Box(0.0, 0.3)
+    np.testing.assert_allclose(prior.prox(np.array([-1.0, 0.4, 1.0]), 1.0), [0.0, 0.2, 0.3])
+
+
+def test_a_fixed_level_does_not_depend_on_the_step():
+    prior = PlugAndPlay(tikhonov, level=1.0)
+    np.testing.assert_allclose(prior.prox(np.ones(3), 0.01), 0.5)
+
+
+def test_no_noise_nothing_removed():
+    v = np.ones(3)
+    np.testing.assert_array_equal(PlugAndPlay(tikhonov).prox(v, 0.0), v)
+
+
+def asymmetric(v, sigma):
+    """Not equivariant: it moves everything to the right."""
+    return np.roll(v, 1, axis=-1)
+
+
+def test_the_average_over_the_symmetries_commutes_with_them():
+    denoiser, v = Equivariant(asymmetric, average=True), RNG.standard_normal((6, 6))
+    np.testing.assert_allclose(denoiser(np.rot90(v), 1.0), np.rot90(denoiser(v, 1.0)))
+    np.testing.assert_allclose(denoiser(v[::-1], 1.0), denoiser(v, 1.0)[::-1])
+
+
+def test_a_random_symmetry_is_one_of_the_eight_and_depends_on_the_image_alone():
+    seen = set()
+    for seed in range(40):
+        v = np.random.default_rng(seed).standard_normal((5, 5))
+        turned = Equivariant(asymmetric)(v, 1.0)
+        np.testing.assert_array_equal(turned, Equivariant(asymmetric)(v, 1.0))
+        shifts = [np.roll(v, s, axis) for axis in (-1, -2) for s in (-1, 1)]
+        (match,) = [i for i, shifted in enumerate(shifts) if np.array_equal(turned, shifted)]
+        seen.add(match)
+    assert seen == {0, 1, 2, 3}
+
+
+def test_rectangular_images_and_batches_keep_their_shape():
+    v = RNG.standard_normal((3, 4, 7))
+    assert Equivariant(lambda v, sigma: v)(v, 1.0).shape == v.shape
+
+
+def test_the_averaged_denoiser_takes_its_share():
+    v = RNG.standard_normal(9)
+    np.testing.assert_allclose(Averaged(tikhonov, 0.2)(v, 1.0), 0.2 * v / 2 + 0.8 * v)
+
+
+def test_a_denoiser_that_explodes_is_reported():
+    explosive = PlugAndPlay(lambda v, sigma: 30.0 * v + 1)
+    problem = FISTA(LeastSquares(Identity((16,)), np.ones(16)), explosive, 0.3, step_size=0.9)
+    found = solve(problem, np.zeros(16), max_iter=400)
+    assert found.status is Status.DIVERGED and np.isfinite(found.image).all()
+
+
+def test_a_closed_form_data_step_is_used(monkeypatch):
+    A = Blur(np.ones((3, 3)) / 9, shape=(16, 16))
+    monkeypatch.setattr(type(A), "gram", lambda *_: pytest.fail("conjugate gradients where a closed form exists"))
+    problem = DPIR(LeastSquares(A, RNG.standard_normal((16, 16))), PlugAndPlay(tikhonov), 0.1, level=0.1)
+    solve(problem, np.zeros((16, 16)))
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "words"),
+    [
+        (lambda: PlugAndPlay("bm3d"), DTypeError, "denoiser is 'bm3d'"),
+        (lambda: PlugAndPlay(tikhonov, level=-1.0), ArgumentError, "level"),
+        (lambda: Averaged(tikhonov, 1.5), ArgumentError, "share is 1.5"),
+        (lambda: PlugAndPlay(lambda v, sigma: v[:1]).prox(np.ones(3), 1.0), OperatorError, "shape"),
+        (lambda: DPIR(LeastSquares(Identity((3,)), Y), PlugAndPlay(tikhonov), 1.0, length=0), ArgumentError, "length"),
+    ],
+)
+def test_wrong_inputs(build, error, words):
+    with pytest.raises(error, match=words):
+        build()
