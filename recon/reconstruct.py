@@ -189,14 +189,15 @@ def reconstruct(
 def first_guess(operator: Any, y: Array) -> Array:
     """An image on the scale of the answer to start from.
 
-    Where ``A = C B`` with a ``C`` that picks samples: what was not picked is interpolated, and ``B`` is inverted with a
-    moderate damping. Elsewhere a few conjugate gradient steps of the least squares problem.
+    Where ``A = C B`` with a ``C`` that picks samples: what was not picked is interpolated where ``B x`` is an
+    image, and ``B`` is inverted with a moderate damping. Elsewhere a few conjugate gradient steps of the least squares problem.
     """
     pair = operator.factors()
     if pair is not None and pair[0].selects:
         outer, inner = pair
         damping = max(DAMPING * inner.norm() ** 2, 1e-30)
-        return inner.solve_shifted(inner.adjoint(_filled(outer, y)), damping)
+        picked = _filled(outer, y) if inner.transfer() is not None else outer.adjoint(y)
+        return inner.solve_shifted(inner.adjoint(picked), damping)
     from solvers.krylov import CGLS
     from solvers.loop import unroll
 

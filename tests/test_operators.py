@@ -55,6 +55,7 @@ MODULES = [
     "recon.operators.destripe",
     "recon.operators.downsample",
     "recon.operators.dynamic_mri",
+    "recon.operators.dynamic_mri",
     "recon.operators.filters",
     "recon.operators.fan_beam",
     "recon.operators.finite_difference",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from recon.operators.cone_beam import ConeBeam as ConeBeam
     from recon.operators.destripe import Destripe as Destripe
     from recon.operators.downsample import Downsample as Downsample
+    from recon.operators.dynamic_mri import DynamicMRI as DynamicMRI
+    from recon.operators.dynamic_mri import DynamicNonCartesianMRI as DynamicNonCartesianMRI
     from recon.operators.fan_beam import FanBeam as FanBeam
     from recon.operators.filters import Diagonal as Diagonal
     from recon.operators.filters import FrequencyResponse as FrequencyResponse
@@ -57,6 +59,8 @@ __getattr__, __dir__, __all__ = attach(
         "Destripe": "recon.operators.destripe",
         "Diagonal": "recon.operators.filters",
         "Downsample": "recon.operators.downsample",
+        "DynamicMRI": "recon.operators.dynamic_mri",
+        "DynamicNonCartesianMRI": "recon.operators.dynamic_mri",
         "FanBeam": "recon.operators.fan_beam",
         "FiniteDifference": "recon.operators.finite_difference",
         "FrequencyResponse": "recon.operators.filters",

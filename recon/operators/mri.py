@@ -10,12 +10,14 @@ import numpy as np
 from recon.operators._coils import Coils
 from recon.operators._constants import Constant
 from recon.operators.base import LinearOperator
-from recon.operators.pointwise import boolean_mask
+from recon.operators.pointwise import Mask, boolean_mask
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import DTypeError, ShapeError
 from solvers.step_sizes import lanczos_norm
 from solvers.validation import require_finite
+
+EQUAL = 1e-12  # relative spread of the squared sensitivities that is rounding
 
 
 class CartesianMRI(LinearOperator):
@@ -67,7 +69,7 @@ class CartesianMRI(LinearOperator):
         self._axes = tuple(range(-len(shape), 0))
 
     def _apply(self, x: Array) -> Array:
-        k_space = _scaled(arrays.fftn(self._coils.all_seen(x), self._axes, ortho=True), self._after.like(x))
+        k_space = scaled(arrays.fftn(self._coils.all_seen(x), self._axes, ortho=True), self._after.like(x))
         return k_space if self.coils is not None else k_space.reshape(x.shape)
 
     def _adjoint(self, y: Array) -> Array:
@@ -80,24 +82,27 @@ class CartesianMRI(LinearOperator):
         return self._coils.gram(self._admit(x, "x", self.in_shape), self._filter)
 
     def _filter(self, seen: Array, workers: int = 1) -> Array:
-        """Keep the frequencies of the mask; the factor after the transform has modulus one there, and cancels."""
-        varying = tuple(axis for axis in self._axes if (self.mask != self.mask.take([0], axis)).any())
-        mask = self._mask.like(seen)
-        if arrays.is_torch(seen):
-            return arrays.fftn(arrays.fftn(seen, varying) * mask, varying, inverse=True) if varying else seen
-        if not varying:
-            return seen.copy()
-        import scipy.fft
-
-        spectrum = scipy.fft.fftn(seen, axes=varying, workers=workers)
-        np.multiply(spectrum, mask, out=spectrum)
-        return scipy.fft.ifftn(spectrum, axes=varying, overwrite_x=True, workers=workers)
+        return kept_frequencies(seen, self._mask.like(seen), varying_axes(self.mask), workers)
 
     def fourier_gram(self) -> np.ndarray | None:
-        return np.fft.ifftshift(self.mask).astype(np.float64) if self.coils is None else None
+        level = self.level if self.coils is None or self.mask.all() else None
+        return None if level is None else level * np.fft.ifftshift(self.mask)
 
     def diagonal_gram(self) -> np.ndarray | None:
         return self._strength() if self.mask.all() else None
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
+        """The samples picked of the whole k-space, where an image and its whole k-space have one norm."""
+        if self.level is None:
+            return super().factors()
+        return Mask(self.sampling), CartesianMRI(np.ones_like(self.mask), self.coils)
+
+    @property
+    def level(self) -> float | None:
+        """``sum_c |s_c|^2`` where it is the same everywhere, else None."""
+        strength = self._strength()
+        low, high = float(strength.min()), float(strength.max())
+        return high if high - low <= EQUAL * high else None
 
     def _strength(self) -> np.ndarray:
         """``sum_c |s_c|^2``."""
@@ -121,9 +126,31 @@ class CartesianMRI(LinearOperator):
         return f"CartesianMRI({self.in_shape}, {self.mask.mean():.1%} measured{coils})"
 
 
-def _scaled(fresh: Array, factor: Array) -> Array:
+def scaled(fresh: Array, factor: Array) -> Array:
+    """``fresh * factor``, in the memory of ``fresh`` where that may be."""
     # The transform's result is ours to overwrite, except where torch may need it for a gradient.
     return fresh * factor if arrays.is_torch(fresh) else np.multiply(fresh, factor, out=fresh)
+
+
+def varying_axes(mask: np.ndarray) -> tuple[int, ...]:
+    """The axes along which a mask is not constant; no others need a transform to apply it to an image."""
+    return tuple(axis for axis in range(-mask.ndim, 0) if (mask != mask.take([0], axis)).any())
+
+
+def kept_frequencies(seen: Array, mask: Array, axes: tuple[int, ...], workers: int = 1) -> Array:
+    """The frequencies of the mask, of images that carry the phases of a centred transform; no factor follows it.
+
+    That factor has modulus one where the mask does not vanish, and cancels.
+    """
+    if arrays.is_torch(seen):
+        return arrays.fftn(arrays.fftn(seen, axes) * mask, axes, inverse=True) if axes else seen * mask
+    if not axes:
+        return seen * mask
+    import scipy.fft
+
+    spectrum = scipy.fft.fftn(seen, axes=axes, workers=workers)
+    np.multiply(spectrum, mask, out=spectrum)
+    return scipy.fft.ifftn(spectrum, axes=axes, overwrite_x=True, workers=workers)
 
 
 def sensitivities(coils: Any, shape: tuple[int, ...]) -> np.ndarray:

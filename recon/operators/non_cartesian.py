@@ -79,7 +79,7 @@ class NonCartesianMRI(LinearOperator):
         shape = shape_argument("shape", shape)
         self.trajectory = _positions(trajectory, shape)
         self.coils = None if coils is None else sensitivities(coils, shape)
-        self.weights = None if weights is None else _weights(weights, self.trajectory.shape[:-1])
+        self.weights = None if weights is None else checked_weights(weights, self.trajectory.shape[:-1])
         self.eps = tolerance("eps", eps)
         samples = self.trajectory.shape[:-1]
         super().__init__(shape, samples if self.coils is None else (len(self.coils), *samples))
@@ -116,10 +116,10 @@ class NonCartesianMRI(LinearOperator):
 
     def gram(self, x: Array) -> Array:
         """The normal operator ``A^H A x``: for each coil a convolution with the spectrum of the sampling density."""
-        return self._coils.gram(self._admit(x, "x", self.in_shape), self._convolution)
+        return self._coils.gram(self._admit(x, "x", self.in_shape), self.convolution)
 
     @cached_property
-    def _convolution(self) -> Toeplitz:
+    def convolution(self) -> Toeplitz:
         """``A^H A`` of one coil: a transform of the weights to all the lags there are."""
         doubled = tuple(2 * n for n in self.in_shape)
         lags = NUFFT(self._transform.points, doubled, max(0.1 * self.eps, 1e-13))
@@ -170,7 +170,8 @@ def _positions(trajectory: Any, shape: tuple[int, ...]) -> np.ndarray:
     return values
 
 
-def _weights(weights: Any, samples: tuple[int, ...]) -> np.ndarray:
+def checked_weights(weights: Any, samples: tuple[int, ...]) -> np.ndarray:
+    """Check how much each of the ``samples`` counts; returns float64 of that shape."""
     values = arrays.to_numpy(weights)
     if values.dtype.kind not in "biuf":
         raise DTypeError(f"weights have dtype {values.dtype}; expected real numbers. Pass one for each sample.")
