@@ -190,7 +190,8 @@ def first_guess(operator: Any, y: Array) -> Array:
     """An image on the scale of the answer to start from.
 
     Where ``A = C B`` with a ``C`` that picks samples: what was not picked is interpolated where ``B x`` is an
-    image, and ``B`` is inverted with a moderate damping. Elsewhere a few conjugate gradient steps of the least squares problem.
+    image, and ``B`` is inverted with a moderate damping. Elsewhere a few conjugate gradient steps of the least squares
+    problem.
     """
     pair = operator.factors()
     if pair is not None and pair[0].selects:

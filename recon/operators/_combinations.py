@@ -38,7 +38,6 @@ class Combined(LinearOperator):
         self.adjoint_tolerance = loosest([part.adjoint_tolerance for part in parts])
         self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
         self.frames = any(part.frames and part.in_shape == self.in_shape for part in parts)
-        self.frames = any(part.frames and part.in_shape == self.in_shape for part in parts)
         self.neighbours_alike = all(part.neighbours_alike for part in parts)
         self.batch_shape = max((part.batch_shape for part in parts), key=len)
 

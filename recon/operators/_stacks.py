@@ -173,22 +173,6 @@ class BlockDiagonal(Combined):
         return None if any(diagonal is None for diagonal in diagonals) else self._images.join(diagonals)
 
     def fourier_gram(self) -> np.ndarray | None:
-        grams = [operator.fourier_gram() for operator in self.parts]
-        if self._images.flatten or any(gram is None or not np.array_equal(gram, grams[0]) for gram in grams):
-            return None
-        return np.broadcast_to(np.asarray(grams[0]), self.in_shape)
-
-    def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
-        pairs = [operator.factors() for operator in self.parts]
-        if self._spectrum is not None or self._images.flatten or not _alike(pairs):
-            return super().factors()
-        return BlockDiagonal([pair[0] for pair in pairs], False), BlockDiagonal([pair[1] for pair in pairs], False)
-
-    def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
-        parts = _sampled(self, self._measurements, sampling)
-        return super().with_sampling(sampling) if parts is None else BlockDiagonal(parts, self._images.flatten)
-
-    def fourier_gram(self) -> np.ndarray | None:
         first, *others = (operator.fourier_gram() for operator in self.parts)
         if self._images.flatten or first is None or not all(_equal(first, gram) for gram in others):
             return None
@@ -226,27 +210,6 @@ def joint_sampling(operators: Sequence[LinearOperator], layout: Layout) -> np.nd
     everywhere = [True if operator.sampling is None else operator.sampling for operator in operators]
     parts = zip(everywhere, layout.shapes, strict=True)
     return np.asarray(layout.join([np.broadcast_to(sampling, shape) for sampling, shape in parts]))
-
-
-def _sampled(operator: Combined, layout: Layout, sampling: np.ndarray) -> list[LinearOperator] | None:
-    """The parts, measuring only where ``sampling`` is True; None where one would measure nothing."""
-    whole = np.broadcast_to(sampling, operator.out_shape)
-    kept = layout.split(whole if operator.sampling is None else whole & operator.sampling)
-    if not all(part.any() for part in kept):
-        return None
-    return [part.with_sampling(own) for part, own in zip(operator.parts, kept, strict=True)]
-
-
-def _alike(pairs: Sequence[Any]) -> bool:
-    """Whether all operators have factors, of equal shapes, and inner ones with one spectrum of ``B^H B``."""
-    if any(pair is None for pair in pairs):
-        return False
-    outer, inner = pairs[0]
-    spectrum, shapes = inner.fourier_gram(), (outer.in_shape, outer.out_shape)
-    return all(
-        (first.in_shape, first.out_shape) == shapes and np.array_equal(second.fourier_gram(), spectrum)
-        for first, second in pairs
-    )
 
 
 def _sampled(operator: Combined, layout: Layout, sampling: np.ndarray) -> list[LinearOperator] | None:

@@ -151,12 +151,6 @@ class LinearOperator(Operator):
     The default prior then has an axis of time, and only the axes after it are space.
     """
 
-    frames: bool = False
-    """Whether the first axis of ``in_shape`` is time and no frame is measured together with another.
-
-    The default prior then has an axis of time, and only the axes after it are space.
-    """
-
     batch_shape: tuple[int, ...] = ()
     """Leading axes that its argument must have: those of the images at which a derivative was taken."""
 
