@@ -109,11 +109,15 @@ class Gradient:
         """
         if not self.periodic:
             return None
-        total = np.zeros(())
+        return sum(self.fourier_axes(shape), np.zeros(()))
+
+    def fourier_axes(self, shape: Sequence[int]) -> list[np.ndarray]:
+        """What each axis adds to :meth:`fourier_gram`, to be broadcast."""
+        parts = []
         for axis, (n, scale) in enumerate(zip(shape[-self.ndim :], self.scales, strict=True)):
             eigenvalues = (2 * scale * np.sin(np.pi * np.arange(n) / n)) ** 2
-            total = total + eigenvalues.reshape((-1,) + (1,) * (self.ndim - 1 - axis))
-        return total
+            parts.append(eigenvalues.reshape((-1,) + (1,) * (self.ndim - 1 - axis)))
+        return parts
 
     @property
     def scales(self) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,8 @@ from priors.differences import Gradient
 from priors.layout import Layout, run_blocks, tile_rows
 from solvers import arrays
 from solvers.arrays import Array
+
+BLOCK = 2**18  # pixels treated at a time where memory matters
 
 
 @dataclass(frozen=True)
@@ -104,23 +107,51 @@ class GroupNorm(Prior):
         squares = tuple(arrays.to_float(arrays.dot(r, r)) for r in (Kx - z_new, z_new - z, z_new, u_new))
         return q_new, self.gradient.adjoint(z_new - u_new), squares
 
-    def _split_kernel(self, x: np.ndarray, q: np.ndarray, step: Any, relax: float) -> Any:
-        from priors import split_kernels as kernels
+    def split_step_in_place(self, x: np.ndarray, q: np.ndarray, step: float, relax: float, b: np.ndarray) -> Any:
+        """:meth:`split_step` of one real image, the next sum written to ``q`` and ``K^H (z_new - u_new)`` to ``b``.
 
+        Returns the squares. All arrays are contiguous and of one dtype; ``K`` is periodic.
+        """
+        layout = Layout(self.gradient.ndim)
+        px, pq, pb = layout.pack(x), layout.pack(q, directions=True), layout.pack(b)
+        own = max(tile_rows(px, len(q)), -(-px.shape[3] // (4 * arrays.threads())))
+        starts = np.arange(0, px.shape[3], own)
+        return self._run_split_kernel(px, pq, np.take(pq, starts - 1, axis=-2), pq, pb, own, step, relax)
+
+    def rescale_in_place(self, q: np.ndarray, step: float, factor: float) -> None:
+        """Divide the scaled dual variable in ``q`` of one image by ``factor``; ``z = prox(q, step)`` stays."""
+        block = max(1, BLOCK // math.prod(q.shape[2:]))
+        for start in range(0, q.shape[1], block):
+            # One row or plane more: the last one of what the proximal map is given wraps around.
+            z = self.prox(q[:, start : start + block + 1], step)[:, :block]
+            part = q[:, start : start + block]
+            part -= z
+            part /= factor
+            part += z
+
+    def _split_kernel(self, x: np.ndarray, q: np.ndarray, step: Any, relax: float) -> Any:
         layout = Layout(self.gradient.ndim, self.channel_axis)
         px, pq = layout.pack(x), layout.pack(q, directions=True)
         q_new, b = np.empty_like(pq), np.empty_like(px)
-        sums = np.zeros((*px.shape[:1], *px.shape[2:4], 4))
-        number, step = px.dtype.type, self.weight * float(step)
-        least = float(np.finfo(px.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
-        scales = np.array(self.gradient.scales, px.dtype)
-        own = tile_rows(px, len(scales))
-        run_blocks(
-            kernels.split_tiles, pq.size, len(px) * -(-px.shape[3] // own), own, px, pq, q_new, b, scales,
-            number(max(step, least)), number(max(step + self.smoothing, least)), number(relax), self.isotropic, sums,
-        )  # fmt: skip
-        squares = tuple(float(total) for total in sums.sum(axis=(0, 1, 2)))
+        none = np.empty((*pq.shape[:4], 0, pq.shape[5]), pq.dtype)
+        squares = self._run_split_kernel(px, pq, none, q_new, b, tile_rows(px, self.gradient.ndim), step, relax)
         return layout.unpack(q_new, q.shape, directions=True), layout.unpack(b, x.shape), squares
+
+    def _run_split_kernel(
+        self, x: np.ndarray, q: np.ndarray, before: np.ndarray, q_new: np.ndarray, b: np.ndarray, own: int, step: Any,
+        relax: float,
+    ) -> tuple[float, ...]:  # fmt: skip
+        from priors import split_kernels as kernels
+
+        sums = np.zeros((*x.shape[:1], *x.shape[2:4], 4))
+        number, step = x.dtype.type, self.weight * float(step)
+        least = float(np.finfo(x.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
+        run_blocks(
+            kernels.split_tiles, q.size, len(x) * -(-x.shape[3] // own), own, x, q, before, q_new, b,
+            np.array(self.gradient.scales, x.dtype), number(max(step, least)),
+            number(max(step + self.smoothing, least)), number(relax), self.isotropic, sums,
+        )  # fmt: skip
+        return tuple(float(total) for total in sums.sum(axis=(0, 1, 2)))
 
     def _value(self, z: Array) -> Any:
         sizes = self.norms(z)

@@ -9,7 +9,8 @@ The update is bound by memory, so the split variable z and the scaled dual varia
 sum q gives both.
 
 A tile keeps ``w`` of its rows; the row before its first one, and for volumes the plane before the first one, is
-computed once more, so that tiles need nothing of each other.
+computed once more, so that tiles need nothing of each other. Where ``q_new`` takes the place of q, the rows before the
+tiles are read from a copy.
 """
 
 from __future__ import annotations
@@ -81,13 +82,13 @@ def _group_of(k, n, factor, z, i, planes, rows):
 
 
 @_inline
-def _advance_row(q, old, factor, d, qs, step, bend, relax, z, i):
-    """Write ``q_new`` of row (z, i) to ``q`` and the split variable before it to ``old``."""
+def _advance_row(q, old, factor, d, qs, source, at, step, bend, relax, z, i):
+    """Write ``q_new`` of row (z, i) to ``q`` and the split variable before it to ``old``; q is row ``at`` of ``source``."""
     channels, n, planes, rows, columns = qs.shape
     for c in range(channels):
         for k in range(n):
             for j in range(columns):
-                old[c, k, j] = qs[c, k, z, i, j]
+                old[c, k, j] = source[c, k, z, at, j]
     _shrinkage(factor, old, step, bend, z, i, planes, rows)
     for k in range(n):
         g = _group_of(k, n, factor, z, i, planes, rows)
@@ -146,7 +147,9 @@ def _adjoint_row(b, w, p, s, scales, z, i):
 
 
 @_inline
-def _split_strip(w, q, old, d, factor, ring, x, qs, q_new, b, scales, step, bend, relax, first, stop, sums):
+def _split_strip(
+    w, q, old, d, factor, ring, x, qs, before, tile, q_new, b, scales, step, bend, relax, first, stop, sums
+):  # fmt: skip
     n, planes, rows = qs.shape[1], qs.shape[2], qs.shape[3]
     for depth in range(-1 if n == 3 else 0, planes):
         p = depth % 2 if n == 3 else 0
@@ -154,7 +157,10 @@ def _split_strip(w, q, old, d, factor, ring, x, qs, q_new, b, scales, step, bend
         for above in range(first - 1, stop):
             i, s = above % rows, above - first + 1
             _differences(d, ring, x, scales, z, i)
-            _advance_row(q, old, factor, d, qs, step, bend, relax, z, i)
+            if s == 0 and before.shape[3] > 0:
+                _advance_row(q, old, factor, d, qs, before, tile, step, bend, relax, z, i)
+            else:
+                _advance_row(q, old, factor, d, qs, qs, i, step, bend, relax, z, i)
             _difference_row(w, p, s, q, factor, step, bend, z, i, planes, rows)
             if depth >= 0 and s > 0:
                 _write_row(q_new, w, p, s, q, old, d, z, i, sums[z, i])
@@ -162,11 +168,12 @@ def _split_strip(w, q, old, d, factor, ring, x, qs, q_new, b, scales, step, bend
 
 
 @_leaf
-def split_tiles(job, block, own, x, qs, q_new, b, scales, step, bend, relax, isotropic, sums):
+def split_tiles(job, block, own, x, qs, before, q_new, b, scales, step, bend, relax, isotropic, sums):
     """Update ``block`` tiles of ``own`` rows; write the squares of each row to ``sums``: ``|K x - z_new|^2``,
     ``|z_new - z|^2``, ``|z_new|^2`` and ``|q_new - z_new|^2``.
 
-    The tiles of image 0 come first, those of image 1 follow.
+    The tiles of image 0 come first, those of image 1 follow. ``before`` holds the rows of ``qs`` before each tile, in
+    place of its rows; none where ``q_new`` is another array.
     """
     images, channels, n, _, rows, columns = qs.shape
     tiles = (rows + own - 1) // own
@@ -178,6 +185,6 @@ def split_tiles(job, block, own, x, qs, q_new, b, scales, step, bend, relax, iso
     for tile in range(job * block, min((job + 1) * block, images * tiles)):
         k, first = tile // tiles, tile % tiles * own
         _split_strip(
-            w, q, old, d, factor, ring, x[k], qs[k], q_new[k], b[k], scales, step, bend, relax,
+            w, q, old, d, factor, ring, x[k], qs[k], before[k], tile % tiles, q_new[k], b[k], scales, step, bend, relax,
             first, min(first + own, rows), sums[k],
         )  # fmt: skip

@@ -14,6 +14,8 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.protocols import Term
 
+BALANCED = 2.0  # imbalance that is left alone
+
 
 class Pair(NamedTuple):
     """Variables of a split that are both kept, since its proximal map is not to be evaluated twice."""
@@ -58,14 +60,14 @@ class Split:
         """The updates of z and u for a new image."""
         if self._fused is not None:
             q, b, squares = self._fused(x, variables, step, relaxation)
-            return Moved(q, b, _imbalance(*squares) if measure else 1.0)
+            return Moved(q, b, imbalance_of(*squares) if measure else 1.0)
         z, u = variables
         Kx = self.term.apply(x)
         v = arrays.lincomb(relaxation, Kx, 1 - relaxation, z)
         z_new = self.prox(v + u, step)
         u_new = u + v - z_new
         b = self.term.adjoint(z_new - u_new)
-        imbalance = _imbalance(*map(_square, (Kx - z_new, z_new - z, z_new, u_new))) if measure else 1.0
+        imbalance = imbalance_of(*map(_square, (Kx - z_new, z_new - z, z_new, u_new))) if measure else 1.0
         return Moved(Pair(z_new, u_new), b, imbalance)
 
     def rescale(self, variables: Any, step: float, factor: float) -> tuple[Any, Array]:
@@ -83,10 +85,15 @@ def item_of(variables: Any, item: int) -> Any:
     return Pair(variables.z[item], variables.u[item]) if isinstance(variables, Pair) else variables[item]
 
 
-def _imbalance(primal: float, dual: float, split: float, scaled: float) -> float:
+def imbalance_of(primal: float, dual: float, split: float, scaled: float) -> float:
     """Square root of relative primal over relative dual residual: ``(|Kx - z| / |z|) / (|z - z before| / |u|)``."""
     numerator, denominator = primal * scaled, dual * split
     return (numerator / denominator) ** 0.25 if numerator > 0 and denominator > 0 else 1.0
+
+
+def correction(imbalance: float) -> float:
+    """The factor of a penalty for an imbalance: 1 where it is small, and never large."""
+    return 1.0 if 1 / BALANCED < imbalance < BALANCED else min(max(imbalance, 0.1), 10.0)
 
 
 def _square(x: Array) -> float:

@@ -19,7 +19,7 @@ Boyd et al. 2011 (sections 3.1, 3.4.3, 6.4); residual balancing on relative resi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 
 from solvers import arrays
-from solvers._splits import Split, item_of
+from solvers._in_place import InPlace, OverwrittenState
+from solvers._splits import Split, correction, item_of
 from solvers.arrays import Array
 from solvers.protocols import Term
 from solvers.regularised import Regularised
 
 REFRESH = 25  # steps after which A^H A x is computed afresh, before its rounding errors add up
-BALANCED = 2.0  # imbalance that is left alone
 STIFFER = 3.0  # first penalty of a constraint over that of the prior
 STEP_OF_SPREAD = 0.3  # a grey-value step that matters, over the standard deviation of the image
 BALANCE_AT = frozenset((2, 5, 9, 14, 20, 30, 45, 70, 100, 150, 200))  # finitely often: convergence is kept
@@ -133,13 +133,15 @@ class ADMM(Regularised):
         Gx = None if self._closed_form or self._factors is not None else self.data.operator.gram(x0)
         return ADMMState(x0, variables, b, rho, self._inverse(rho), Gx)
 
-    def restart(self, state: ADMMState, strength: float, item: int | None = None) -> ADMMState:
+    def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
         """Turn a state of the problem at another ``strength`` into a start for this one.
 
         At the solution the dual variables of data and constraints balance that of the prior, so all of them follow the
         strength: with ``rho`` in proportion to it, split and scaled dual variables stay valid. ``item`` takes one image
         of a batch.
         """
+        if isinstance(state, OverwrittenState):
+            return replace(state, rho=tuple(r * self.strength / strength for r in state.rho))
         if item is not None:
             variables, b = tuple(item_of(v, item) for v in state.splits), tuple(bi[item] for bi in state.b)
             Gx = None if state.Gx is None else state.Gx[item]
@@ -250,6 +252,28 @@ class ADMM(Regularised):
         floor = max(arrays.eps(self._back) * float(np.max(total)), 1e-30)
         return arrays.asarray(1.0 / np.maximum(total, floor), self._back)
 
+    @cached_property
+    def _in_place(self) -> InPlace:
+        return InPlace(self.data, self.prior)
+
+    def start_in_place(self) -> OverwrittenState:
+        """A start for :meth:`steps_in_place`, from a first guess of its own."""
+        problem = self._in_place
+        guess = problem.guess()
+        tuned = max(self.strength, 1e-30) / self._scale(guess.image)
+        rho = tuple(tuned if part.tunable else STIFFER * tuned for part in problem.parts)
+        if problem.sampling is not None:
+            rho = (*rho[:-1], 1.0)  # the curvature of the data
+        return problem.start(guess, rho)
+
+    def steps_in_place(self, state: OverwrittenState) -> Iterator[OverwrittenState]:
+        """Like :func:`solvers.loop.steps_from`, each state overwriting the last; the one given is given up.
+
+        For large images: numpy, real, no batch, closed form. Nothing else holds arrays of the image's size but these
+        states (total variation of a volume: four volumes) and this generator (one, and ``A^H y``).
+        """
+        return self._in_place.steps(state, self.strength, self.relaxation, BALANCE_AT if self.balance else ())
+
     def _first_penalties(self, x0: Array) -> tuple[float, ...]:
         """Those of the prior from the size of its features; the data's from their curvature; constraints follow."""
         tuned = max(self.strength, 1e-30) / self._scale(x0)
@@ -276,7 +300,7 @@ class ADMM(Regularised):
 
     def _balanced(self, state: ADMMState, imbalance: tuple[float, ...]) -> ADMMState:
         """Bring primal and dual residuals together by changing the penalties, and the duals with them."""
-        factors = tuple(min(max(f, 0.1), 10.0) if not 1 / BALANCED < f < BALANCED else 1.0 for f in imbalance)
+        factors = tuple(map(correction, imbalance))
         if all(f == 1.0 for f in factors):
             return state
         rho = tuple(r * f for r, f in zip(state.rho, factors, strict=True))
