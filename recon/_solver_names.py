@@ -16,6 +16,7 @@ CLASSES = {
     "cg": "RegularisedCG",
     "condat-vu": "CondatVu",
     "douglas-rachford": "DouglasRachford",
+    "dpir": "DPIR",
     "fista": "FISTA",
     "gradient": "GradientDescent",
     "half-quadratic": "HalfQuadratic",
@@ -54,7 +55,10 @@ def named_solver(name: str, noise: Any, prior: Any, operator: Any) -> tuple[Call
 
 def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
     import solvers
+    from recon._plug_and_play import BuildDPIR
 
+    if name == "dpir":
+        return BuildDPIR(noise), "given"
     if name in CLASSES:
         return getattr(solvers, CLASSES[name]), "given"
     sigma = 1.0 if isinstance(noise, Poisson) else noise.sigma if isinstance(noise, Gaussian) else None

@@ -12,6 +12,7 @@ from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
+from recon._plug_and_play import denoiser_of
 from recon._solver_names import SOLVERS, named_solver
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
 from recon.operators.base import Operator
@@ -269,7 +270,7 @@ def _prior(
     prior: Any, y: Array, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]
 ) -> tuple[Any, bool]:
     """The prior with the bounds, and whether it has a strength to choose."""
-    from priors import Box
+    from priors import Box, PlugAndPlay
 
     tunable = True
     if isinstance(prior, str) or prior is None:
@@ -286,10 +287,13 @@ def _prior(
     elif all(hasattr(prior, attribute) for attribute in ("prox", "terms", "value")):
         tunable = not getattr(prior, "is_constraint", False)
         decisions["prior"] = Decision(repr(prior), "given")
+    elif callable(prior):
+        prior = PlugAndPlay(prior)
+        decisions["prior"] = Decision(repr(prior.denoiser), "given, a denoiser")
     else:
         raise DTypeError(
-            f"prior is {prior!r}; expected a name ({', '.join(PRIORS)}) or an object with value, prox and terms. "
-            "See priors.TotalVariation."
+            f"prior is {prior!r}; expected a name ({', '.join(PRIORS)}), an object with value, prox and terms such as "
+            "priors.TotalVariation(), or a denoiser D(v, sigma)."
         )
     if bounds is not None:
         box = Box(*_bounds(bounds, operator))
@@ -336,6 +340,10 @@ def _solver(solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[
 
 def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     quadratic = isinstance(noise, Gaussian)
+    if denoiser_of(prior) is not None:
+        if quadratic:
+            return "dpir", "a denoiser, told less noise from step to step"
+        return "admm", "a denoiser in place of the prior's proximal map"
     if quadratic and all(getattr(term.function, "is_quadratic", False) for term in prior.terms()):
         return "cg", "the objective is quadratic"
     on_the_image = all(term.operator is None for term in prior.terms())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from priors import RED, Averaged, Box, Equivariant, PlugAndPlay
+from recon import reconstruct
 from recon.operators import Blur, Identity, from_matrix
 from solvers import ADMM, DPIR, FISTA, LBFGS, PDHG, DouglasRachford, HalfQuadratic, LeastSquares, Status, solve, unroll
 from solvers.errors import ArgumentError, DTypeError, OperatorError
@@ -167,3 +168,37 @@ def test_a_closed_form_data_step_is_used(monkeypatch):
 def test_wrong_inputs(build, error, words):
     with pytest.raises(error, match=words):
         build()
+
+
+def smoothing(v, sigma):
+    """Gaussian averages, wider for more noise: a stand-in for a trained denoiser."""
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(v, (*(0,) * (v.ndim - 2), *(min(20 * sigma, 3),) * 2))
+
+
+def test_reconstruct_takes_a_denoiser_and_says_so():
+    truth = smoothing(RNG.standard_normal((48, 48)), 0.1).astype(np.float32)
+    operator = Blur(np.ones((3, 3)) / 9, shape=truth.shape)
+    y = operator(truth) + np.float32(0.003) * RNG.standard_normal(truth.shape).astype(np.float32)
+    image, info = reconstruct(y, operator, prior=smoothing, return_info=True)
+    assert "dpir" in str(info.plan) and "denoiser" in str(info.plan)
+    assert np.linalg.norm(image - truth) < 0.5 * np.linalg.norm(y - truth)
+
+
+def test_the_unit_of_the_measurement_does_not_matter():
+    truth = smoothing(RNG.standard_normal((32, 32)), 0.1)
+    y = truth + 0.01 * RNG.standard_normal(truth.shape)
+
+    def relative(v, sigma):  # a denoiser that does not care for the unit
+        return v - min(sigma / v.std(), 1) * (v - v.mean())
+
+    once = reconstruct(y, Identity(y.shape), prior=relative)
+    scaled = reconstruct(1000 * y, Identity(y.shape), prior=relative)
+    np.testing.assert_allclose(scaled, 1000 * once, rtol=1e-4)
+
+
+def test_counts_take_a_denoiser_too():
+    counts = RNG.poisson(50.0, (16, 16)).astype(float)
+    image, info = reconstruct(counts, Identity(counts.shape), prior=smoothing, noise="poisson", return_info=True)
+    assert "admm" in str(info.plan) and abs(image.mean() - 50) < 5
