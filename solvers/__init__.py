@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from solvers.optimised_gradient import POGM as POGM
     from solvers.ordered_subsets import OrderedSubsets as OrderedSubsets
     from solvers.ordered_subsets import StochasticPDHG as StochasticPDHG
+    from solvers.phase_retrieval import HIO as HIO
+    from solvers.phase_retrieval import RAAR as RAAR
+    from solvers.phase_retrieval import AmplitudeFlow as AmplitudeFlow
+    from solvers.phase_retrieval import ErrorReduction as ErrorReduction
     from solvers.plug_and_play import DPIR as DPIR
     from solvers.primal_dual import PDHG as PDHG
     from solvers.quasi_newton import LBFGS as LBFGS
@@ -52,6 +56,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "ADMM": "solvers.admm",
         "AbsoluteDeviation": "solvers.robust_losses",
+        "AmplitudeFlow": "solvers.phase_retrieval",
         "Anderson": "solvers.acceleration",
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
@@ -59,8 +64,10 @@ __getattr__, __dir__, __all__ = attach(
         "DPIR": "solvers.plug_and_play",
         "Discrepancy": "solvers.early_stopping",
         "DouglasRachford": "solvers.splitting",
+        "ErrorReduction": "solvers.phase_retrieval",
         "FISTA": "solvers.gradient",
         "GradientDescent": "solvers.descent",
+        "HIO": "solvers.phase_retrieval",
         "HalfQuadratic": "solvers.splitting",
         "Huber": "solvers.robust_losses",
         "LBFGS": "solvers.quasi_newton",
@@ -79,6 +86,7 @@ __getattr__, __dir__, __all__ = attach(
         "POGM": "solvers.optimised_gradient",
         "PoissonLikelihood": "solvers.data_terms",
         "ProximalGradient": "solvers.gradient",
+        "RAAR": "solvers.phase_retrieval",
         "RegularisedCG": "solvers.krylov",
         "Restarted": "solvers.acceleration",
         "SART": "solvers.tomography",

@@ -23,6 +23,7 @@ MODULES = [
     "solvers.ordered_subsets",
     "solvers.quasi_newton",
     "solvers.robust_losses",
+    "solvers.phase_retrieval",
     "solvers.plug_and_play",
     "solvers.splitting",
     "solvers.step_sizes",

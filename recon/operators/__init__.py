@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from recon.operators.coded_aperture import CodedAperture as CodedAperture
     from recon.operators.cone_beam import ConeBeam as ConeBeam
     from recon.operators.destripe import Destripe as Destripe
+    from recon.operators.diffraction import CodedDiffraction as CodedDiffraction
+    from recon.operators.diffraction import FourierMagnitude as FourierMagnitude
+    from recon.operators.diffraction import Ptychography as Ptychography
     from recon.operators.downsample import Downsample as Downsample
     from recon.operators.dynamic_mri import DynamicMRI as DynamicMRI
     from recon.operators.dynamic_mri import DynamicNonCartesianMRI as DynamicNonCartesianMRI
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from recon.operators.pansharpening import Pansharpening as Pansharpening
     from recon.operators.parallel_beam import ParallelBeam as ParallelBeam
     from recon.operators.parallel_beam_3d import ParallelBeam3D as ParallelBeam3D
+    from recon.operators.phase import Phaseless as Phaseless
     from recon.operators.pointwise import Identity as Identity
     from recon.operators.pointwise import Mask as Mask
     from recon.operators.random_matrix import RandomProjection as RandomProjection
@@ -55,6 +59,7 @@ __getattr__, __dir__, __all__ = attach(
         "Blur": "recon.operators.blur",
         "CartesianMRI": "recon.operators.mri",
         "CodedAperture": "recon.operators.coded_aperture",
+        "CodedDiffraction": "recon.operators.diffraction",
         "ConeBeam": "recon.operators.cone_beam",
         "Destripe": "recon.operators.destripe",
         "Diagonal": "recon.operators.filters",
@@ -63,6 +68,7 @@ __getattr__, __dir__, __all__ = attach(
         "DynamicNonCartesianMRI": "recon.operators.dynamic_mri",
         "FanBeam": "recon.operators.fan_beam",
         "FiniteDifference": "recon.operators.finite_difference",
+        "FourierMagnitude": "recon.operators.diffraction",
         "FrequencyResponse": "recon.operators.filters",
         "Identity": "recon.operators.pointwise",
         "LinearOperator": "recon.operators.base",
@@ -75,7 +81,9 @@ __getattr__, __dir__, __all__ = attach(
         "ParallelBeam": "recon.operators.parallel_beam",
         "ParallelBeam3D": "recon.operators.parallel_beam_3d",
         "Permute": "recon.operators.rearrange",
+        "Phaseless": "recon.operators.phase",
         "PointwiseOperator": "recon.operators.nonlinear",
+        "Ptychography": "recon.operators.diffraction",
         "RandomProjection": "recon.operators.random_matrix",
         "Resample": "recon.operators.resample",
         "Reshape": "recon.operators.rearrange",

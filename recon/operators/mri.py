@@ -153,17 +153,17 @@ def kept_frequencies(seen: Array, mask: Array, axes: tuple[int, ...], workers: i
     return scipy.fft.ifftn(spectrum, axes=axes, overwrite_x=True, workers=workers)
 
 
-def sensitivities(coils: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Check coil sensitivities for images of ``shape``; returns them as complex128, (coils, *shape)."""
+def sensitivities(coils: Any, shape: tuple[int, ...], name: str = "coils") -> np.ndarray:
+    """Check coil sensitivities, or masks, for images of ``shape``; returns them as complex128, (coils, *shape)."""
     values = arrays.to_numpy(coils)
     if values.dtype.kind not in "biufc":
-        raise DTypeError(f"coils has dtype {values.dtype}; expected complex sensitivities. Convert it to complex64.")
+        raise DTypeError(f"{name} has dtype {values.dtype}; expected complex numbers. Convert it to complex64.")
     if values.ndim != len(shape) + 1 or values.shape[1:] != shape:
         raise ShapeError(
-            f"coils has shape {values.shape}; expected (coils, {', '.join(map(str, shape))}), the image's shape after "
-            "the coil axis. Move the coil axis first, or pass a mask or shape that is the coils'."
+            f"{name} has shape {values.shape}; expected ({name}, {', '.join(map(str, shape))}), the image's shape "
+            f"after the axis of the {name}. Move that axis first, or pass a mask or shape that is the {name}'."
         )
-    require_finite("coils", values, "Set sensitivities outside the object to zero: np.nan_to_num(coils).")
+    require_finite(name, values, f"Set what lies outside the object to zero: np.nan_to_num({name}).")
     return values.astype(np.complex128)
 
 
