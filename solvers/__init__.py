@@ -8,10 +8,14 @@ if TYPE_CHECKING:
     from solvers.acceleration import Anderson as Anderson
     from solvers.acceleration import Restarted as Restarted
     from solvers.admm import ADMM as ADMM
+    from solvers.alternating import PALM as PALM
     from solvers.data_terms import LeastSquares as LeastSquares
     from solvers.data_terms import PoissonLikelihood as PoissonLikelihood
     from solvers.descent import GradientDescent as GradientDescent
     from solvers.early_stopping import Discrepancy as Discrepancy
+    from solvers.gauss_newton import IRGN as IRGN
+    from solvers.gauss_newton import GaussNewton as GaussNewton
+    from solvers.gauss_newton import LevenbergMarquardt as LevenbergMarquardt
     from solvers.golub_kahan import LSMR as LSMR
     from solvers.golub_kahan import LSQR as LSQR
     from solvers.gradient import FISTA as FISTA
@@ -50,6 +54,7 @@ if TYPE_CHECKING:
     from solvers.tomography import SART as SART
     from solvers.tomography import SIRT as SIRT
     from solvers.transmission import TransmissionLikelihood as TransmissionLikelihood
+    from solvers.variable_projection import VariableProjection as VariableProjection
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -66,14 +71,17 @@ __getattr__, __dir__, __all__ = attach(
         "DouglasRachford": "solvers.splitting",
         "ErrorReduction": "solvers.phase_retrieval",
         "FISTA": "solvers.gradient",
+        "GaussNewton": "solvers.gauss_newton",
         "GradientDescent": "solvers.descent",
         "HIO": "solvers.phase_retrieval",
         "HalfQuadratic": "solvers.splitting",
         "Huber": "solvers.robust_losses",
+        "IRGN": "solvers.gauss_newton",
         "LBFGS": "solvers.quasi_newton",
         "LSMR": "solvers.golub_kahan",
         "LSQR": "solvers.golub_kahan",
         "LeastSquares": "solvers.data_terms",
+        "LevenbergMarquardt": "solvers.gauss_newton",
         "LinearisedADMM": "solvers.linearised_admm",
         "MINRES": "solvers.krylov",
         "MLEM": "solvers.tomography",
@@ -81,6 +89,7 @@ __getattr__, __dir__, __all__ = attach(
         "OGM": "solvers.optimised_gradient",
         "OSEM": "solvers.tomography",
         "OrderedSubsets": "solvers.ordered_subsets",
+        "PALM": "solvers.alternating",
         "PD3O": "solvers.three_operator",
         "PDHG": "solvers.primal_dual",
         "POGM": "solvers.optimised_gradient",
@@ -96,6 +105,7 @@ __getattr__, __dir__, __all__ = attach(
         "StochasticPDHG": "solvers.ordered_subsets",
         "StudentT": "solvers.robust_losses",
         "TransmissionLikelihood": "solvers.transmission",
+        "VariableProjection": "solvers.variable_projection",
         "solve": "solvers.loop",
         "steps": "solvers.loop",
         "unroll": "solvers.loop",

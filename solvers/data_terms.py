@@ -1,7 +1,7 @@
 """Data terms: how far a reconstruction is from the measurement.
 
-A data term is ``loss(A x; y)``. ``loss`` works on measurements, so that a solver may split there; ``value`` and
-``gradient`` work on images.
+A data term is ``loss(A x; y)``, or ``loss(F(x); y)``. ``loss`` works on measurements, so that a solver may split there;
+``value`` and ``gradient`` work on images.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any, Self
 
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.errors import ArgumentError
 
 LEAST_START = 0.01  # of an image of counts, relative to its mean
+NEAR = 1e-3  # of the image, in which a nonlinear operator is taken for linear where it gives no derivative
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,16 @@ class DataTerm:
         """``argmin_w step * loss(w) + 1/2 |w - v|^2``."""
         raise NotImplementedError
 
+    def curvatures(self, w: Array) -> Array:
+        """Curvature of the loss at each sample, positive: the second derivative, or what stands for it.
+
+        That is the Fisher information for counts, and the weight in a sum of squares for the robust losses.
+        """
+        raise ArgumentError(
+            f"the data term is {type(self).__name__}, which has no curvature; Gauss-Newton methods take smooth ones. "
+            "Use ADMM or PDHG for a linear operator."
+        )
+
     def curvature(self) -> float | None:
         """Largest curvature of the loss (its gradient's Lipschitz constant), or None where there is no bound."""
         return None
@@ -63,6 +75,19 @@ class DataTerm:
     def start(self, x0: Array) -> Array:
         """An image near ``x0`` from which gradients can start."""
         return x0
+
+    @property
+    def linear(self) -> bool:
+        """Whether the operator has an adjoint, so that ``A (x + d) = A x + A d``."""
+        return hasattr(self.operator, "adjoint")
+
+    def change(self, x: Array, Ax: Array, d: Array) -> Array:
+        """The measurement's derivative ``J(x) d``, for ``Ax = A x``; by a difference where the operator gives none."""
+        if self.linear or self.operator.has_jvp:
+            return self.operator.jvp(x, d)
+        size = arrays.to_float(arrays.norm(x)) or 1.0
+        step = NEAR * size / max(arrays.to_float(arrays.norm(d)), 1e-30)
+        return (self.operator(arrays.axpy(step, d, x)) - Ax) / step
 
     def value(self, x: Array) -> Any:
         """``loss(A x)``."""
@@ -103,6 +128,10 @@ class LeastSquares(DataTerm):
 
     def loss_gradient(self, w: Array) -> Array:
         return self._weighted(w - self.y)
+
+    def curvatures(self, w: Array) -> Array:
+        ones = 1 + 0 * abs(self.y)
+        return ones if self.weights is None else self.weights * ones
 
     def loss_prox(self, v: Array, step: Any) -> Array:
         if self.weights is None:
@@ -153,6 +182,11 @@ class PoissonLikelihood(DataTerm):
     def loss_gradient(self, w: Array) -> Array:
         xp = arrays.namespace(w)
         return 1 - self.y / xp.clip(w + self.background, min=arrays.eps(w))
+
+    def curvatures(self, w: Array) -> Array:
+        xp = arrays.namespace(w)
+        mean = w + self.background
+        return 1 / xp.clip(mean, min=LEAST_START * arrays.to_float(abs(mean).mean()) + arrays.eps(w))
 
     def loss_prox(self, v: Array, step: Any) -> Array:
         # The root of t^2 - (v + b - step) t - step y = 0 with t = w + b >= 0.

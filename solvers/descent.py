@@ -59,28 +59,30 @@ class GradientDescent(SmoothRegularised):
         x = self._project(self.data.start(x0))
         Ax = self.data.operator(x)
         gradient = self._gradient_at(x, Ax)
-        alpha = self._first_step(gradient)
+        alpha = self._first_step(x, Ax, gradient)
         return DescentState(x, Ax, gradient, alpha, alpha, (arrays.to_float(self._value_at(x, Ax)),))
 
     def step(self, state: DescentState, k: int) -> DescentState:
         d = self._project(arrays.axpy(-state.alpha, state.gradient, state.x)) - state.x
         if not arrays.to_float(arrays.norm(d)) > 0:
             return state
-        length, x, Ax, value = self._search(state, d, self.data.operator(d))
+        length, x, Ax, value = self._search(state, d)
         gradient = self._gradient_at(x, Ax)
         alpha = self._spectral_step(x - state.x, gradient - state.gradient, k)
         low, high = state.first_alpha / RANGE, state.first_alpha * RANGE
         alpha = min(max(alpha, low), high) if alpha > 0 else min(2 * state.alpha / length, high)
         return DescentState(x, Ax, gradient, alpha, state.first_alpha, (*state.values, value)[-MEMORY:])
 
-    def _search(self, state: DescentState, d: Array, Ad: Array) -> tuple[float, Array, Array, float]:
+    def _search(self, state: DescentState, d: Array) -> tuple[float, Array, Array, float]:
         """Halve the step along ``d`` until the objective is low enough; rounding of its value is forgiven."""
+        Ad = self.data.operator(d) if self.data.linear else None
         slope = arrays.to_float(arrays.dot(state.gradient, d))
         reference = max(state.values)
         slack = 10 * arrays.eps(state.x) * abs(reference)
         length = 1.0
         for _ in range(HALVINGS):
-            x, Ax = arrays.axpy(length, d, state.x), arrays.axpy(length, Ad, state.Ax)
+            x = arrays.axpy(length, d, state.x)
+            Ax = self.data.operator(x) if Ad is None else arrays.axpy(length, Ad, state.Ax)
             value = arrays.to_float(self._value_at(x, Ax))
             if value <= reference + DECREASE * length * slope + slack:
                 break
@@ -93,8 +95,8 @@ class GradientDescent(SmoothRegularised):
             return arrays.to_float(arrays.dot(s, s)) / curved if curved > 0 else 0.0
         return curved / arrays.to_float(arrays.dot(r, r)) if curved > 0 else 0.0
 
-    def _first_step(self, gradient: Array) -> float:
+    def _first_step(self, x: Array, Ax: Array, gradient: Array) -> float:
         """Inverse curvature along the first gradient, that of the loss taken for 1: the search corrects it."""
-        image = self.data.operator(gradient)
+        image = self.data.change(x, Ax, gradient)
         length = arrays.to_float(arrays.dot(image, image))
         return arrays.to_float(arrays.dot(gradient, gradient)) / length if length > 0 else 1.0

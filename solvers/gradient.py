@@ -72,7 +72,7 @@ class ProximalGradient(Regularised):
         return replace(state, v=state.x, Av=state.Ax, t=1.0, value=None)
 
     def step(self, state: GradientState, k: int) -> GradientState:
-        gradient = self.data.operator.adjoint(self.data.loss_gradient(state.Av))
+        gradient = self.data.operator.vjp(state.v, self.data.loss_gradient(state.Av))
         x, Ax, step, dual = self._descend(state, gradient)
         if not self.accelerated:
             return GradientState(x=x, v=x, Ax=Ax, Av=Ax, t=1.0, step=step, dual=dual)
@@ -80,14 +80,15 @@ class ProximalGradient(Regularised):
         t = 1.0 if arrays.to_float(arrays.dot(state.v - x, x - state.x)) > 0 else state.t
         t_next = 0.5 * (1 + math.sqrt(1 + 4 * t * t))
         momentum, excess = (t - 1) / t_next, 0.0 if best is x else t / t_next
-        v, Av = _ahead(best, state.x, x, momentum, excess), _ahead(Abest, state.Ax, Ax, momentum, excess)
+        v = _ahead(best, state.x, x, momentum, excess)
+        Av = _ahead(Abest, state.Ax, Ax, momentum, excess) if self.data.linear else self.data.operator(v)
         return GradientState(x=best, v=v, Ax=Abest, Av=Av, t=t_next, step=step, dual=dual, value=value)
 
     def _kept(self, state: GradientState, x: Array, Ax: Array) -> tuple[Array, Array, float | None]:
         """The new iterate with its value; the old one instead where a monotone run finds that lower."""
         if not self.monotone:
             return x, Ax, None
-        value = arrays.to_float(self.data.loss(Ax) + self._penalty(x))
+        value = arrays.to_float(self.data.loss(Ax) + self.penalty(x))
         if state.value is None or value <= state.value:  # a start may be outside the constraints, and lower for it
             return x, Ax, value
         return state.x, state.Ax, state.value
@@ -102,16 +103,19 @@ class ProximalGradient(Regularised):
         while True:
             x, dual = self._prior_prox(arrays.axpy(-step, gradient, state.v), step, state.dual, INNER_STEPS)
             Ax = self.data.operator(x)
-            if self._bounded(state, x, Ax, step) or step < 1e-20 * state.step:
+            if self._bounded(state, gradient, x, Ax, step) or step < 1e-20 * state.step:
                 return x, Ax, step, dual
             step *= SHRINK
 
-    def _bounded(self, state: GradientState, x: Array, Ax: Array, step: float) -> bool:
+    def _bounded(self, state: GradientState, gradient: Array, x: Array, Ax: Array, step: float) -> bool:
         """Whether the quadratic model at v is an upper bound at x.
 
         ``f(x) - f(v) - <f'(v), x - v>`` is at most ``<f'(x) - f'(v), x - v>``, and half of it for a quadratic f. The
-        products are taken between measurements, where no difference of two large values is lost in rounding.
+        products are taken between measurements, where no difference of two large values is lost in rounding. A
+        nonlinear operator leaves the values themselves, but for their rounding.
         """
+        if not self.data.linear:
+            return self._bounded_in_value(state, gradient, x, Ax, step)
         moved, change = x - state.v, Ax - state.Av
         curved = arrays.dot(self.data.loss_gradient(Ax) - self.data.loss_gradient(state.Av), change)
         length = arrays.to_float(arrays.dot(moved, moved))
@@ -119,10 +123,16 @@ class ProximalGradient(Regularised):
             return True  # nothing but rounding, which must not shorten the step for good
         return arrays.to_float(curved) <= length / (step if self.data.quadratic else 2 * step)
 
+    def _bounded_in_value(self, state: GradientState, gradient: Array, x: Array, Ax: Array, step: float) -> bool:
+        moved, value = x - state.v, arrays.to_float(self.data.loss(state.Av))
+        model = value + arrays.dot(gradient, moved) + arrays.dot(moved, moved) / (2 * step)
+        slack = 10 * arrays.eps(x) * abs(value)
+        return arrays.to_float(self.data.loss(Ax)) <= arrays.to_float(model) + slack
+
     def _first_step(self, x0: Array, Ax: Array) -> float:
         """Inverse curvature along the first gradient; backtracking shortens it where other directions are steeper."""
-        gradient = self.data.operator.adjoint(self.data.loss_gradient(Ax))
-        image = self.data.operator(gradient)
+        gradient = self.data.operator.vjp(x0, self.data.loss_gradient(Ax))
+        image = self.data.change(x0, Ax, gradient)
         length = arrays.to_float(arrays.dot(image, image))
         return arrays.to_float(arrays.dot(gradient, gradient)) / length if length > 0 else 1.0
 

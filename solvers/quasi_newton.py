@@ -90,7 +90,7 @@ class LBFGS(SmoothRegularised):
             q, pairs = q * free, tuple((s * free, r * free) for s, r in pairs)
             pairs = tuple(pair for pair in pairs if _is_curved(*pair))
         if not pairs:
-            return -self._first_step(q) * q
+            return -self._first_step(state, q) * q
         alphas = []
         for s, r in reversed(pairs):
             alphas.append(arrays.dot(s, q) / arrays.dot(s, r))
@@ -110,7 +110,8 @@ class LBFGS(SmoothRegularised):
 
     def _search(self, state: LBFGSState, d: Array) -> tuple[Array, Array, float] | None:
         """The first of ever shorter steps that is low enough; rounding of the objective is forgiven."""
-        Ad = None if self._bounds else self.data.operator(d)  # a straight path needs one forward operation in all
+        # A straight path needs one forward operation in all.
+        Ad = self.data.operator(d) if self.data.linear and not self._bounds else None
         slack = 10 * arrays.eps(state.x) * abs(state.value)
         length = 1.0
         for _ in range(HALVINGS):
@@ -123,9 +124,9 @@ class LBFGS(SmoothRegularised):
             length *= 0.5
         return None
 
-    def _first_step(self, gradient: Array) -> Any:
+    def _first_step(self, state: LBFGSState, gradient: Array) -> Any:
         """Inverse curvature along the first gradient, that of the loss taken for 1: the search corrects it."""
-        image = self.data.operator(gradient)
+        image = self.data.change(state.x, state.Ax, gradient)
         length = arrays.dot(image, image)
         return arrays.dot(gradient, gradient) / length if arrays.to_float(length) > 0 else 1.0
 

@@ -20,7 +20,7 @@ class Regularised:
     Parameters
     ----------
     data : DataTerm
-        Data term with a linear operator.
+        Data term; gradient methods and Gauss-Newton take nonlinear operators too.
     prior : Prior
         Prior with ``value``, and ``prox`` or ``terms()``.
     strength : float
@@ -47,7 +47,7 @@ class Regularised:
 
     def objective(self, x: Array) -> Any:
         """The function minimised, without the constraints: an iterate may be outside them by a rounding error."""
-        return self.data.value(x) + self._penalty(x)
+        return self.data.value(x) + self.penalty(x)
 
     def _prior_prox(self, v: Array, step: float, dual: Any, iterations: int) -> tuple[Array, Any]:
         """Proximal map of ``step * strength * prior``, an iterative one from its last dual variable; and the next."""
@@ -56,7 +56,8 @@ class Regularised:
             return self.prior.prox(v, step * self.strength), None
         return warm(v, step * self.strength, dual, iterations=iterations)
 
-    def _penalty(self, x: Array) -> Any:
+    def penalty(self, x: Array) -> Any:
+        """``strength * prior(x)``, without the constraints."""
         value: Any = 0.0
         for term in self.prior.terms():
             if not is_constraint(term.function):
@@ -106,10 +107,10 @@ class SmoothRegularised(Regularised):
         return x
 
     def _value_at(self, x: Array, Ax: Array) -> Any:
-        return self.data.loss(Ax) + self._penalty(x)
+        return self.data.loss(Ax) + self.penalty(x)
 
     def _gradient_at(self, x: Array, Ax: Array) -> Array:
-        gradient = self.data.operator.adjoint(self.data.loss_gradient(Ax))
+        gradient = self.data.operator.vjp(x, self.data.loss_gradient(Ax))
         for term in self._smooth_terms:
             gradient = arrays.axpy(self.strength, term.adjoint(term.function.gradient(term.apply(x))), gradient)
         return gradient

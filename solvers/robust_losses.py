@@ -49,6 +49,9 @@ class Huber(DataTerm):
         r = w - self.y
         return r / arrays.namespace(w).clip(abs(r) / self.delta, min=1.0)
 
+    def curvatures(self, w: Array) -> Array:
+        return 1 / arrays.namespace(w).clip(abs(w - self.y) / self.delta, min=1.0)
+
     def loss_prox(self, v: Array, step: Any) -> Array:
         # Inside, the quadratic; outside, the residual shrinks by step * delta: the larger of the two.
         r = v - self.y
@@ -138,6 +141,9 @@ class StudentT(DataTerm):
     def loss_gradient(self, w: Array) -> Array:
         r = w - self.y
         return (self.freedom + 1) * r / (self._width + abs(r) ** 2)
+
+    def curvatures(self, w: Array) -> Array:
+        return (self.freedom + 1) / (self._width + abs(w - self.y) ** 2)
 
     def loss_prox(self, v: Array, step: Any) -> Array:
         # |r| is a root of t^3 - a t^2 + (width + step (freedom + 1)) t - a width = 0: the outer or the inner one.

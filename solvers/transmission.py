@@ -72,6 +72,10 @@ class TransmissionLikelihood(DataTerm):
             return self.y - through
         return through * (self.y / (through + self.background) - 1)
 
+    def curvatures(self, w: Array) -> Array:
+        through = self._through(w)
+        return through if not self.background else through * through / (through + self.background)
+
     def loss_prox(self, v: Array, step: Any) -> Array:
         if self.background:
             raise ArgumentError(

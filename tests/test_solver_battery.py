@@ -15,6 +15,7 @@ MODULES = [
     "solvers.acceleration",
     "solvers.descent",
     "solvers.early_stopping",
+    "solvers.gauss_newton",
     "solvers.golub_kahan",
     "solvers.krylov",
     "solvers.linearised_admm",
