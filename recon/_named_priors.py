@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from recon._pace import pace
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.errors import OptionError
 
 NAMES = (
     "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov", "sobolev", "laplacian", "entropy",
-    "none",
+    "low-rank", "locally-low-rank", "none",
 )  # fmt: skip
 SLOPE = 0.05  # difference of neighbours, over the standard deviation of the image, up to which Huber sees a slope
 
@@ -31,7 +33,7 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool) -> tuple[Any
     """
     import priors
 
-    bands = bool(getattr(operator, "channels", False))
+    bands, frames = (bool(getattr(operator, name, False)) for name in ("channels", "frames"))
     ndim = min(len(operator.in_shape) - bands, 3)
     axis = -ndim - 1 if channels or bands else None
     coupled = f"{ndim}-D" + (", channels coupled" if channels or bands else "")
@@ -43,19 +45,49 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool) -> tuple[Any
         return priors.Wavelet(ndim=ndim), f"wavelet sparsity, {ndim}-D"
     if name == "undecimated-wavelet":
         return priors.UndecimatedWavelet(ndim=ndim), f"undecimated wavelet sparsity, {ndim}-D"
+    if name == "entropy":
+        mean, _ = _grey_values(y, operator)
+        return priors.Entropy(mean), f"entropy, level {mean:.3g}"
+    if name in ("low-rank", "locally-low-rank"):
+        return _low_rank(name, operator, channels)
+    spacing = None
+    if frames and ndim == len(operator.in_shape):
+        spacing = (pace(y, operator), *(1.0,) * (ndim - 1))
+        coupled = f"{ndim - 1}-D and time, frames {spacing[0]:.2g} pixels apart" + coupled.removeprefix(f"{ndim}-D")
+    return _of_differences(name, y, operator, {"ndim": ndim, "spacing": spacing}, axis, coupled)
+
+
+def _of_differences(
+    name: str, y: Array, operator: Any, grid: dict[str, Any], axis: int | None, coupled: str
+) -> tuple[Any, str]:
+    """Priors of differences of neighbours on a grid, in space or in space and time."""
+    import priors
+
     if name == "sobolev":
-        return priors.Sobolev(1.0, ndim), f"squared gradient, {ndim}-D"
+        return priors.Sobolev(1.0, **grid), f"squared gradient, {coupled}"
     if name == "laplacian":
-        return priors.Laplacian(ndim), f"squared Laplacian, {ndim}-D"
+        return priors.Laplacian(**grid), f"squared Laplacian, {coupled}"
     if name == "tgv":
-        return priors.TGV(ndim=ndim, channel_axis=axis), f"total generalised variation, {coupled}"
-    if name in ("huber-tv", "entropy"):
-        mean, spread = _grey_values(y, operator)
-        if name == "entropy":
-            return priors.Entropy(mean), f"entropy, level {mean:.3g}"
-        delta = SLOPE * spread
-        return priors.HuberTV(delta, ndim, channel_axis=axis), f"Huber total variation, delta {delta:.3g}, {coupled}"
-    return priors.TotalVariation(ndim=ndim, channel_axis=axis), f"total variation, {coupled}"
+        return priors.TGV(**grid, channel_axis=axis), f"total generalised variation, {coupled}"
+    if name == "huber-tv":
+        delta = SLOPE * _grey_values(y, operator)[1]
+        return priors.HuberTV(delta, **grid, channel_axis=axis), f"Huber total variation, delta {delta:.3g}, {coupled}"
+    return priors.TotalVariation(**grid, channel_axis=axis), f"total variation, {coupled}"
+
+
+def _low_rank(name: str, operator: Any, channels: bool) -> tuple[Any, str]:
+    """Low rank of a series along its first axis: frames or bands."""
+    import priors
+
+    axis = -len(operator.in_shape) - (channels and not getattr(operator, "frames", False))
+    if axis > -2 or (name == "locally-low-rank" and axis != -3):
+        raise OptionError(
+            f"prior is {name!r}; {operator!r} gives images of shape {operator.in_shape}, which are no series of "
+            "pictures. Use it for (frames, rows, columns), or pass priors.LocallyLowRank(block, axis)."
+        )
+    if name == "low-rank":
+        return priors.NuclearNorm(axis), "low rank of the series"
+    return priors.LocallyLowRank(axis=axis), "low rank of the series in blocks of 8 x 8 pixels"
 
 
 def _grey_values(y: Array, operator: Any) -> tuple[float, float]:
