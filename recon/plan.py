@@ -15,8 +15,10 @@ from recon._noise_other import Impulse, Speckle
 from recon._plug_and_play import denoiser_of
 from recon._solver_names import SOLVERS, named_solver
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
+from recon.operators.affine import Affine
 from recon.operators.base import Operator
 from recon.operators.pointwise import Mask
+from recon.operators.unknown import Family
 from recon.operators.wrappers import as_operator
 from recon.selection import natural_criterion
 from solvers import arrays
@@ -115,6 +117,15 @@ def plan(
     Plan
         ``print`` it for a table of what would be done and why.
     """
+    if isinstance(operator, Family):
+        from recon._joint import announced, settled
+
+        values, _, reason = settled(y, operator, channel_axis)
+        known = plan(
+            y, operator.with_values(**values), prior=prior, solver=solver, noise=noise, strength=strength, x0=x0,
+            bounds=bounds, channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
+        )  # fmt: skip
+        return announced(known, operator, values, reason)
     return prepare(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
         channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
@@ -141,6 +152,8 @@ def prepare(
     y = _measurement(y)
     operator = _checked_operator(operator, y, x0)
     y = _channels_first(y, channel_axis, operator)
+    if isinstance(operator, Affine):
+        y, operator = _offset_subtracted(y, operator, noise, decisions)
     y = operator._admit(y, "y", operator.out_shape) if operator.kind != "complex" else _complex_measurement(y, operator)
     if x0 is not None:
         x0 = _start(_channels_first(as_inexact("x0", x0), channel_axis, operator), y, operator)
@@ -210,6 +223,18 @@ def channels_back(image: Array, channel_axis: int | None, operator: Any) -> Arra
     if channel_axis is None:
         return image
     return arrays.namespace(image).moveaxis(image, -len(operator.in_shape) - 1, channel_axis)
+
+
+def _offset_subtracted(y: Array, operator: Affine, noise: Any, decisions: dict[str, Decision]) -> tuple[Array, Any]:
+    """The linear problem behind an offset that is known."""
+    counts = ("poisson", "poisson-gaussian")
+    if isinstance(noise, (Poisson, PoissonGaussian)) or (isinstance(noise, str) and noise in counts):
+        raise ArgumentError(
+            f"noise is {noise!r} and {operator!r} adds an offset; counts do not stay counts without it. "
+            "Pass the linear part, and Poisson(background=...) for the offset."
+        )
+    decisions["offset"] = Decision("subtracted", "it is known: the rest is linear")
+    return operator.without_offset(y), operator.linear
 
 
 def _complex_measurement(y: Array, operator: Any) -> Array:

@@ -7,11 +7,13 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from recon.noise import Gaussian, Poisson
+from recon.operators.unknown import Family
 from recon.plan import DEFAULT_TOL, Decision, Plan, Request, channels_back, prepare
 from recon.selection import Choice, Problem, background, choose_strength, measured_count
 from solvers import arrays
@@ -47,6 +49,7 @@ class Info:
     residual: float  # root mean square of y - A x, over the noise level (1 is perfect)
     warnings: tuple[str, ...]
     objection: str | None = None  # why the operator cannot have made this measurement
+    unknowns: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # parameters found with the image
 
     @property
     def trusted(self) -> bool:
@@ -103,7 +106,7 @@ def reconstruct(
     y : array
         Measurement, ``(..., *operator.out_shape)``, numpy or torch, in any unit. Leading axes are a batch.
     operator : LinearOperator, scipy LinearOperator, matrix, or (forward, adjoint)
-        Forward model.
+        Forward model. Parameters that are :class:`~recon.operators.Unknown` are found with the image.
     prior : str or Prior
         What a good image looks like: "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov",
         "sobolev", "laplacian", "entropy" or "none", or an object of :mod:`priors`.
@@ -155,6 +158,15 @@ def reconstruct(
     >>> A = ops.Blur(psf, shape=(32, 32))
     >>> x = reconstruct(A(np.eye(32, dtype=np.float32)), A)
     """
+    if isinstance(operator, Family):
+        from recon._joint import with_unknowns
+
+        given = {
+            "prior": prior, "solver": solver, "noise": noise, "strength": strength, "x0": x0, "bounds": bounds,
+            "max_iter": max_iter, "tol": tol, "callback": callback, "progress": progress, "rng": rng,
+        }  # fmt: skip
+        found = with_unknowns(y, operator, channel_axis, given, partial(reconstruct, return_info=True))
+        return found if return_info else found[0]
     begin = time.perf_counter()
     request = prepare(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,

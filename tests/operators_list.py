@@ -7,6 +7,7 @@ from scipy import sparse
 from scipy.sparse.linalg import aslinearoperator
 
 from recon.operators import (
+    Affine,
     Bayer,
     Blur,
     CartesianMRI,
@@ -23,6 +24,7 @@ from recon.operators import (
     FourierMagnitude,
     FrequencyResponse,
     Identity,
+    Illumination,
     Mask,
     MultiFrame,
     NonCartesianMRI,
@@ -42,6 +44,7 @@ from recon.operators import (
     SinglePixel,
     SpectralMixing,
     VaryingBlur,
+    Vignetting,
     block_diagonal,
     from_callables,
     from_matrix,
@@ -274,6 +277,10 @@ OPERATORS = {
     "diagonal": lambda: Diagonal(_real(5, 4)),
     "diagonal complex": lambda: Diagonal(_complex(5, 4)),
     "diagonal with zeros": lambda: Diagonal([0.0, 1.0, 2.0], (4, 3)),
+    "vignetting": lambda: Vignetting([-0.4, 0.1], (5, 6)),
+    "vignetting of frames, off centre": lambda: Vignetting([-0.2], (2, 5, 6), centre=(1.0, 4.5)),
+    "illumination": lambda: Illumination(1 + 0.2 * _psf(2, 3), (6, 7)),
+    "illumination, flat field": lambda: Illumination(0.5 + _psf(5, 6), (5, 6)),
     "frequency response": lambda: FrequencyResponse(lambda fy, fx: np.exp(2j * np.pi * (fy + 0.3 * fx)), (5, 7)),
     "frequency response complex": lambda: FrequencyResponse(_complex(5, 6)),
     "frequency response made real": lambda: FrequencyResponse(lambda f: 2j * np.pi * f, (8,), real=True),
@@ -302,6 +309,7 @@ NONLINEAR = {
     "stack": lambda: stack([Exponential((6, 8)), Downsample(2, (6, 8))], flatten=True),
     "stack of magnitudes": lambda: stack([Power((4, 5)), 2 * Power((4, 5))]),
     "block diagonal": lambda: block_diagonal([Exponential((4, 5)), Mask(_mask(4, 5))]),
+    "affine": lambda: Affine(Blur(_psf(3, 3), (5, 6)), _real(5, 6)),
     "coded diffraction": lambda: CodedDiffraction(3, (5, 4)),
     "coded diffraction, magnitudes": lambda: CodedDiffraction(_complex(2, 4, 5), measures="magnitude"),
     "Fourier magnitude": lambda: FourierMagnitude((5, 4)),

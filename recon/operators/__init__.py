@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from solvers._lazy import attach
 
 if TYPE_CHECKING:
+    from recon.operators.affine import Affine as Affine
     from recon.operators.base import LinearOperator as LinearOperator
     from recon.operators.base import Operator as Operator
     from recon.operators.base import block_diagonal as block_diagonal
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from recon.operators.filters import FrequencyResponse as FrequencyResponse
     from recon.operators.finite_difference import FiniteDifference as FiniteDifference
     from recon.operators.hadamard import SinglePixel as SinglePixel
+    from recon.operators.illumination import Illumination as Illumination
+    from recon.operators.illumination import Vignetting as Vignetting
     from recon.operators.mri import CartesianMRI as CartesianMRI
     from recon.operators.multi_frame import MultiFrame as MultiFrame
     from recon.operators.non_cartesian import NonCartesianMRI as NonCartesianMRI
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from recon.operators.resample import Resample as Resample
     from recon.operators.shift import Shift as Shift
     from recon.operators.spectral import SpectralMixing as SpectralMixing
+    from recon.operators.unknown import Unknown as Unknown
     from recon.operators.varying_blur import VaryingBlur as VaryingBlur
     from recon.operators.wrappers import from_callables as from_callables
     from recon.operators.wrappers import from_matrix as from_matrix
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Affine": "recon.operators.affine",
         "Bayer": "recon.operators.bayer",
         "Blur": "recon.operators.blur",
         "CartesianMRI": "recon.operators.mri",
@@ -71,6 +76,7 @@ __getattr__, __dir__, __all__ = attach(
         "FourierMagnitude": "recon.operators.diffraction",
         "FrequencyResponse": "recon.operators.filters",
         "Identity": "recon.operators.pointwise",
+        "Illumination": "recon.operators.illumination",
         "LinearOperator": "recon.operators.base",
         "Mask": "recon.operators.pointwise",
         "MultiFrame": "recon.operators.multi_frame",
@@ -91,7 +97,9 @@ __getattr__, __dir__, __all__ = attach(
         "Shift": "recon.operators.shift",
         "SinglePixel": "recon.operators.hadamard",
         "SpectralMixing": "recon.operators.spectral",
+        "Unknown": "recon.operators.unknown",
         "VaryingBlur": "recon.operators.varying_blur",
+        "Vignetting": "recon.operators.illumination",
         "block_diagonal": "recon.operators.base",
         "from_callables": "recon.operators.wrappers",
         "from_deepinv": "recon.operators.bridges",
