@@ -216,18 +216,18 @@ class ADMM(Regularised):
 
     @cached_property
     def _impulse_gram(self) -> np.ndarray | None:
-        """Eigenvalues of the periodic convolution that ``A^H A`` is at the image's centre."""
+        """Eigenvalues of the periodic convolution that ``A^H A`` is at an image's centre, in the mean of frames."""
         if self._factors is not None:
             return np.zeros(())
-        operator = self.data.operator
-        shape = tuple(operator.in_shape)
-        centre = tuple(n // 2 for n in shape)
-        like = self._back
+        operator, like = self.data.operator, self._back
+        shape, frames = tuple(operator.in_shape), getattr(operator, "frames", False)
+        centre = tuple(n // 2 for n in shape[frames:])
         impulse = np.zeros(shape, dtype=arrays.to_numpy(like).dtype)
-        impulse[centre] = 1.0
+        impulse[(..., *centre)] = 1.0  # frames are not measured together: one product answers for each of them
         response = arrays.to_numpy(operator.gram(arrays.to_device_of(impulse, like)))
-        spectrum = np.fft.fftn(np.roll(response, tuple(-c for c in centre), axis=tuple(range(len(shape))))).real
-        return np.maximum(spectrum, 1e-3 * spectrum.max())
+        response = response.mean(axis=0) if frames else response
+        spectrum = np.fft.fftn(np.roll(response, tuple(-c for c in centre), axis=tuple(range(len(centre))))).real
+        return np.broadcast_to(np.maximum(spectrum, 1e-3 * spectrum.max()), shape)
 
     @cached_property
     def _spectra(self) -> tuple[Any, ...] | None:
