@@ -1,4 +1,4 @@
-"""How plug-and-play restoration is set up: which prior is one, and the noise that the data leave in the image."""
+"""How plug-and-play restoration is set up: steps, weight, and the noise that the data leave in the image."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from recon.noise import Gaussian, Poisson
 from solvers import arrays
+from solvers.arrays import Array
 
 USUAL_WEIGHT = 0.23  # of the prior against the data, over what probabilities would give: Zhang et al. 2022
 STEPS = 8
-QUIETEST = 2e-3  # noise in the image, over its root mean square, below which denoisers were not trained
+STEPS_UNSEEN = 24  # where part of the image is not measured, and what is known has to spread into it
+QUIETEST = 2e-3  # noise over the root mean square of the measurement, below which denoisers were not trained
 
 
 def denoiser_of(prior: Any) -> Any:
@@ -35,21 +37,29 @@ class BuildDPIR:
 
         if data.y is None or isinstance(self.noise, Poisson):
             return DPIR(data, prior, strength)
-        level = image_noise(data.operator, data.y, self.noise)
-        return DPIR(data, prior, strength, level=level, length=STEPS)
+        operator = data.operator
+        unseen = operator.sampling is not None and not bool(np.all(operator.sampling))
+        level = measured_noise(data.y, self.noise) / typical_gain(operator)
+        return DPIR(data, prior, strength, level=level, length=STEPS_UNSEEN if unseen else STEPS)
 
 
-def image_noise(operator: Any, y: Any, noise: Gaussian) -> float:
-    """Standard deviation of the noise carried back to the image by ``A^H / gain^2``.
+def usual_strength(y: Array, noise: Any) -> float:
+    """The weight of a denoiser that has proved itself: 0.23 times the variance of the noise."""
+    return USUAL_WEIGHT * (1.0 if isinstance(noise, Poisson) else measured_noise(y, noise) ** 2)
 
-    The gain is that of white images: ``gain^2 = tr(A^H A) / n`` by one random image of signs.
-    """
-    gain = white_gain(operator)
+
+def measured_noise(y: Array, noise: Gaussian) -> float:
+    """Noise level of the measurement, kept above what denoisers know."""
     rms = arrays.to_float(arrays.norm(y)) / math.sqrt(arrays.size(y))
-    return max(float(noise.sigma), QUIETEST * rms) / gain
+    return max(float(noise.sigma), QUIETEST * rms, np.finfo(float).tiny)
 
 
-def white_gain(operator: Any) -> float:
-    """``sqrt(tr(A^H A) / n)``, estimated by one image of random signs."""
+def typical_gain(operator: Any) -> float:
+    """Geometric mean of the largest gain ``|A|`` and that of white images, ``sqrt(tr(A^H A) / n)``.
+
+    The noise that smooth images see is the first one's, the noise of detail the other's. On deblurring, tomography and
+    MRI a last level of the denoiser in between lost least.
+    """
     signs = (2.0 * np.random.default_rng(0).integers(0, 2, operator.in_shape) - 1.0).astype(np.float32)
-    return max(arrays.to_float(arrays.norm(operator(signs))) / math.sqrt(signs.size), 1e-30)
+    white = arrays.to_float(arrays.norm(operator(signs))) / math.sqrt(signs.size)
+    return max(math.sqrt(operator.norm() * white), 1e-30)

@@ -12,7 +12,7 @@ from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
-from recon._plug_and_play import denoiser_of
+from recon._plug_and_play import denoiser_of, usual_strength
 from recon._solver_names import SOLVERS, named_solver
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
 from recon.operators.affine import Affine
@@ -170,7 +170,8 @@ def prepare(
         bounds = None if bounds is None else tuple(map(working.to_domain, _bounds(bounds, operator)))
     whole_prior, tunable = _prior(prior, y, bounds, operator, channel_axis is not None, decisions)
     build = _solver(solver, model, whole_prior, operator, decisions)
-    number, criterion = _strength(strength, tunable, judge, decisions)
+    usual = None if denoiser_of(whole_prior) is None else usual_strength(y, model)
+    number, criterion = _strength(strength, tunable, judge, usual, decisions)
     decisions["stop"] = Decision(
         f"tol {goal:g}, at most {limit} steps", "estimated distance to the limit, relative to the image"
     )
@@ -382,7 +383,7 @@ def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
 
 
 def _strength(
-    strength: Any, tunable: bool, criterion: str, decisions: dict[str, Decision]
+    strength: Any, tunable: bool, criterion: str, usual: float | None, decisions: dict[str, Decision]
 ) -> tuple[float | None, str | None]:
     if not tunable:
         decisions["strength"] = Decision("none", "the prior has no strength")
@@ -396,6 +397,9 @@ def _strength(
         if strength != "auto":
             decisions["strength"] = Decision("selected", f"criterion given: {strength}")
             return None, strength
+        if usual is not None:
+            decisions["strength"] = Decision(f"{usual:.4g}", "what has proved itself for denoisers, over the noise")
+            return usual, None
         decisions["strength"] = Decision("selected", f"smallest predicted risk: {criterion}")
         return None, criterion
     number = positive_float("strength", strength)
