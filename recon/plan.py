@@ -234,7 +234,8 @@ def _offset_subtracted(y: Array, operator: Affine, noise: Any, decisions: dict[s
             f"noise is {noise!r} and {operator!r} adds an offset; counts do not stay counts without it. "
             "Pass the linear part, and Poisson(background=...) for the offset."
         )
-    decisions["offset"] = Decision("subtracted", "it is known: the rest is linear")
+    if operator.offset.any():
+        decisions["offset"] = Decision("subtracted", "it is known: the rest is linear")
     return operator.without_offset(y), operator.linear
 
 

@@ -29,6 +29,8 @@ DAMPING = 1e-6  # mu, over the largest squared gain of the operator
 INNER = 30  # conjugate gradients for the image at most, where there is no closed form
 ENOUGH = 1e-4  # of the residual of the normal equations, at which they end
 RANK = 1e-10  # eigenvalue, of the largest, below which parameters cannot be told apart
+FITS = 10  # steps at most where the image is known
+EXPLAINED = 1e-9  # relative fall of the misfit at which they end
 HALVED = 8  # times a step is halved before it is given up
 
 
@@ -112,6 +114,21 @@ class VariableProjection:
             if arrays.to_float(state.rz) <= (ENOUGH * size) ** 2:
                 break
         return state.x
+
+
+def fit_parameters(family: Any, y: Array, x: Array, start: dict[str, Any]) -> dict[str, Any]:
+    """Gauss-Newton for the parameters alone; one step where the model is linear in all of them together."""
+    values, best = start, np.inf
+    for _ in range(FITS):
+        columns = _Columns(family, x, values)
+        residual = y - family.with_values(**values)(x)
+        misfit = arrays.to_float(arrays.dot(residual, residual))
+        if not misfit < (1 - EXPLAINED) * best:
+            break
+        best = misfit
+        normal = np.stack([columns.adjoint(b) for b in columns], axis=1)
+        values = columns.moved(np.linalg.lstsq(normal, columns.adjoint(residual), rcond=RANK)[0])
+    return values
 
 
 class _Columns:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recon.operators.bridges import from_sigpy as from_sigpy
     from recon.operators.bridges import from_torch as from_torch
     from recon.operators.coded_aperture import CodedAperture as CodedAperture
+    from recon.operators.colour_mixing import ColourMixing as ColourMixing
     from recon.operators.cone_beam import ConeBeam as ConeBeam
     from recon.operators.destripe import Destripe as Destripe
     from recon.operators.diffraction import CodedDiffraction as CodedDiffraction
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from recon.operators.filters import Diagonal as Diagonal
     from recon.operators.filters import FrequencyResponse as FrequencyResponse
     from recon.operators.finite_difference import FiniteDifference as FiniteDifference
+    from recon.operators.flicker import Flicker as Flicker
     from recon.operators.hadamard import SinglePixel as SinglePixel
+    from recon.operators.haze import Haze as Haze
     from recon.operators.illumination import Illumination as Illumination
     from recon.operators.illumination import Vignetting as Vignetting
     from recon.operators.mri import CartesianMRI as CartesianMRI
@@ -65,6 +68,7 @@ __getattr__, __dir__, __all__ = attach(
         "CartesianMRI": "recon.operators.mri",
         "CodedAperture": "recon.operators.coded_aperture",
         "CodedDiffraction": "recon.operators.diffraction",
+        "ColourMixing": "recon.operators.colour_mixing",
         "ConeBeam": "recon.operators.cone_beam",
         "Destripe": "recon.operators.destripe",
         "Diagonal": "recon.operators.filters",
@@ -73,8 +77,10 @@ __getattr__, __dir__, __all__ = attach(
         "DynamicNonCartesianMRI": "recon.operators.dynamic_mri",
         "FanBeam": "recon.operators.fan_beam",
         "FiniteDifference": "recon.operators.finite_difference",
+        "Flicker": "recon.operators.flicker",
         "FourierMagnitude": "recon.operators.diffraction",
         "FrequencyResponse": "recon.operators.filters",
+        "Haze": "recon.operators.haze",
         "Identity": "recon.operators.pointwise",
         "Illumination": "recon.operators.illumination",
         "LinearOperator": "recon.operators.base",

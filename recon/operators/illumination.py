@@ -62,7 +62,7 @@ class Vignetting(Parametrised, Diagonal):
     parameters = ("coefficients",)
 
     def __init__(self, coefficients: Any, shape: Sequence[int], centre: tuple[float, float] | None = None):
-        self.coefficients = _numbers("coefficients", coefficients)
+        self.coefficients = real_numbers("coefficients", coefficients)
         if self.coefficients.ndim != 1:
             raise ShapeError(
                 f"coefficients have shape {self.coefficients.shape}; expected (k,), those of r^2, r^4, ... "
@@ -124,7 +124,7 @@ class Illumination(Parametrised, Diagonal):
     parameters = ("gain",)
 
     def __init__(self, gain: Any, shape: Sequence[int]):
-        self.gain, shape = _numbers("gain", gain), _pictures(shape)
+        self.gain, shape = real_numbers("gain", gain), _pictures(shape)
         if self.gain.ndim != 2:
             raise ShapeError(
                 f"gain has shape {self.gain.shape}; expected (grid rows, grid columns). Pass a matrix of samples."
@@ -161,7 +161,8 @@ class Illumination(Parametrised, Diagonal):
         return f"Illumination({self.in_shape}, gain {self.values.min():.2g} to {self.values.max():.2g})"
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
+def real_numbers(name: str, values: Any) -> np.ndarray:
+    """Finite real numbers as doubles, or what is wrong with them."""
     numbers = arrays.to_numpy(values)
     if numbers.dtype.kind not in "biuf":
         raise DTypeError(f"{name} has dtype {numbers.dtype}; expected real numbers. Pass them as an array.")

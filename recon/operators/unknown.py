@@ -164,6 +164,26 @@ class Family:
         found, a, b = self._gauge(values)
         return {**values, **found}, a * x + b
 
+    def fit(self, x: Any, y: Any) -> dict[str, np.ndarray]:
+        """The parameters with which a known image explains its measurement: a chart, a flat field, a point.
+
+        Parameters
+        ----------
+        x : array, shape (..., *in_shape)
+            What was in front of the camera.
+        y : array, shape (..., *out_shape)
+
+        Returns
+        -------
+        dict of str to array
+            For :meth:`with_values`.
+        """
+        from solvers.variable_projection import fit_parameters
+
+        image, measured = (np.asarray(arrays.to_numpy(a), dtype=float) for a in (x, y))
+        start = {**self.neutral(), **{n: u.start for n, u in self.unknowns.items() if u.start is not None}}
+        return fit_parameters(self, measured, image, start)
+
     def _gauge(self, values: dict[str, Any]) -> tuple[dict[str, np.ndarray], float, float]:
         raise NotImplementedError
 
@@ -308,13 +328,18 @@ def batched(operator: Any, batch: tuple[int, ...]) -> Any:
 
 
 def undone(operator: Any, y: np.ndarray) -> np.ndarray:
-    """A quick inverse of a known operator, good enough to guess from what stands behind it."""
+    """A quick inverse of a known operator, good enough to guess from what stands behind it.
+
+    A convolution is only undone in its mean: sharpening would bring out noise, and guesses look at large structures.
+    """
     from recon.operators.affine import Affine
     from recon.reconstruct import first_guess
 
     if isinstance(operator, Affine):
         return undone(operator.linear, y - operator.offset)
     if isinstance(operator, LinearOperator):
-        return np.asarray(first_guess(operator, y))
+        transfer = operator.transfer()
+        mean = 0.0 if transfer is None else float(transfer.flat[0].real)
+        return y / mean if mean > 0 else np.asarray(first_guess(operator, y))
     guess = operator.first_guess(y)
     return y if guess is None else np.asarray(guess)
