@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recon._figures import Figure, inner, random_array, relative
+from recon._figures import Figure, inner, relative
 from recon._operator_checks import Probe, check_pickle
 
 ADJOINT_LIMIT = {"float32": 1e-6, "complex64": 1e-6, "float64": 1e-11, "complex128": 1e-11}
@@ -39,14 +39,6 @@ class NonlinearProbe(Probe):
         real = np.empty(0, self.dtype).real.dtype.name
         return float(own.get(self.dtype.name, own.get(real, ADJOINT_LIMIT[self.dtype.name])))
 
-    @property
-    def measured(self) -> np.dtype:
-        """The dtype of the measurement."""
-        kind = self.operator.out_kind or "any"
-        empty = np.empty(0, self.dtype)
-        names = {"any": self.dtype, "real": empty.real.dtype, "complex": np.result_type(empty, np.complex64)}
-        return np.dtype(names[kind])
-
     def image(self, *batch: int) -> np.ndarray:
         """Examples of the operator, read-only so that a hidden write is seen."""
         count = math.prod(batch)
@@ -65,9 +57,6 @@ class NonlinearProbe(Probe):
         d = self.image(*batch) - self.image(*batch)
         d.flags.writeable = False
         return d
-
-    def measurement(self, *batch: int) -> np.ndarray:
-        return random_array(self.rng, batch + self.operator.out_shape, self.measured)
 
     def products(self, *batch: int) -> list[Product]:
         """The forward, the adjoint of the derivative and, where it is known, the derivative."""

@@ -115,7 +115,7 @@ def _on_device(operator: Any, tensor: Array, adjoint: bool) -> Array:
     if tensor.device.type != "cpu":
         return operator._adjoint_torch(tensor) if adjoint else operator._apply_torch(tensor)
     given = arrays.to_numpy(tensor.resolve_neg())
-    return torch.from_numpy(_owned(operator._adjoint(given) if adjoint else operator._apply(given), given))
+    return torch.from_numpy(_owned(operator._of_kind(given, adjoint=adjoint), given))
 
 
 def _owned(result: np.ndarray, given: np.ndarray) -> np.ndarray:

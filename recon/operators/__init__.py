@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from recon.operators.phase import Phaseless as Phaseless
     from recon.operators.pointwise import Identity as Identity
     from recon.operators.pointwise import Mask as Mask
+    from recon.operators.radio_interferometry import RadioInterferometry as RadioInterferometry
     from recon.operators.random_matrix import RandomProjection as RandomProjection
+    from recon.operators.real_image import RealImage as RealImage
     from recon.operators.rearrange import Permute as Permute
     from recon.operators.rearrange import Reshape as Reshape
     from recon.operators.rearrange import Restriction as Restriction
@@ -96,7 +98,9 @@ __getattr__, __dir__, __all__ = attach(
         "Phaseless": "recon.operators.phase",
         "PointwiseOperator": "recon.operators.nonlinear",
         "Ptychography": "recon.operators.diffraction",
+        "RadioInterferometry": "recon.operators.radio_interferometry",
         "RandomProjection": "recon.operators.random_matrix",
+        "RealImage": "recon.operators.real_image",
         "Resample": "recon.operators.resample",
         "Reshape": "recon.operators.rearrange",
         "Restriction": "recon.operators.rearrange",

@@ -11,21 +11,52 @@ from typing import Any, Literal
 
 import numpy as np
 
+from recon.operators._fourier import of_real_images
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Identity
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError, ShapeError
 
+Kind = Literal["any", "real", "complex"]
 
-def joint_kind(operators: Sequence[Any]) -> Literal["any", "real", "complex"]:
+
+def joint_kind(operators: Sequence[Any]) -> Kind:
+    """The kind of image that all take."""
     kinds = {operator.kind for operator in operators}
     if {"real", "complex"} <= kinds:
         raise OperatorError(
-            f"{' and '.join(map(repr, operators))} cannot be combined: one takes real arrays, the other gives complex "
-            "ones. Combine operators of one kind."
+            f"{' and '.join(map(repr, operators))} cannot be combined: one takes real images, the other complex ones. "
+            "Combine operators of one kind; A @ RealImage(shape) is A for real images."
         )
     return "complex" if "complex" in kinds else "real" if "real" in kinds else "any"
+
+
+def joint_out_kind(operators: Sequence[Any], kind: Kind) -> Kind | None:
+    """The kind of measurement that all have, None where it is ``kind``, that of their images."""
+    kinds = {operator.measured_kind for operator in operators}
+    kinds = {kind if own == "any" else own for own in kinds}
+    if len(kinds) > 1:
+        raise OperatorError(
+            f"{' and '.join(map(repr, operators))} cannot be combined: some give real measurements, others complex "
+            "ones. Combine operators of one kind; RealImage(shape) @ A makes real measurements complex."
+        )
+    (joint,) = kinds
+    return None if joint == kind else joint
+
+
+def chained_kinds(outer: Any, inner: Any) -> tuple[Kind, Kind | None]:
+    """Kinds of image and of measurement of ``outer @ inner``."""
+    given = inner.measured_kind
+    if outer.kind == "real" and given == "complex":
+        raise OperatorError(
+            f"{outer!r} @ {inner!r} cannot be combined: the right one gives complex arrays, the left one takes real "
+            "ones. Compose operators of one kind, or take the real part between them: RealImage(shape).H."
+        )
+    if inner.kind == "any" and given == "any":
+        return outer.kind, outer.out_kind
+    measured = given if outer.measured_kind == "any" else outer.measured_kind
+    return inner.kind, None if measured == inner.kind else measured
 
 
 class Combined(LinearOperator):
@@ -34,12 +65,17 @@ class Combined(LinearOperator):
     def __init__(self, parts: Sequence[LinearOperator], in_shape: tuple[int, ...], out_shape: tuple[int, ...]):
         super().__init__(in_shape, out_shape)
         self.parts = tuple(parts)
-        self.kind = joint_kind(parts)
+        self.kind, self.out_kind = self._kinds()
         self.adjoint_tolerance = loosest([part.adjoint_tolerance for part in parts])
         self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
         self.frames = any(part.frames and part.in_shape == self.in_shape for part in parts)
         self.neighbours_alike = all(part.neighbours_alike for part in parts)
         self.batch_shape = max((part.batch_shape for part in parts), key=len)
+
+    def _kinds(self) -> tuple[Kind, Kind | None]:
+        """``kind`` and ``out_kind``, where the parts take and give arrays of one kind."""
+        kind = joint_kind(self.parts)
+        return kind, joint_out_kind(self.parts, kind)
 
 
 def loosest(tolerances: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
@@ -90,13 +126,22 @@ class Product(Combined):
         outer, inner = self.parts
         return outer(inner(x))
 
+    def _kinds(self) -> tuple[Kind, Kind | None]:
+        return chained_kinds(*self.parts)
+
     def _adjoint(self, y: Array) -> Array:
-        outer, inner = self.parts
-        return inner.adjoint(outer.adjoint(y))
+        return self._back(self.parts[0].adjoint(y))
 
     def gram(self, x: Array) -> Array:
         outer, inner = self.parts
-        return inner.adjoint(outer.gram(inner(x)))
+        return self._back(outer.gram(inner(self._admit(x, "x", self.in_shape))))
+
+    def _back(self, between: Array) -> Array:
+        """The inner adjoint of what the outer one gives."""
+        inner = self.parts[1]
+        # Real numbers are taken for complex ones between the two: the adjoint of that is the real part.
+        real = inner.measured_kind == "real" or (inner.measured_kind == "any" and self.kind == "real")
+        return inner.adjoint(between.real if real and arrays.is_complex(between) else between)
 
     def transfer(self) -> np.ndarray | None:
         outer, inner = (part.transfer() for part in self.parts)
@@ -104,14 +149,22 @@ class Product(Combined):
 
     def fourier_gram(self) -> np.ndarray | None:
         outer, inner = self.parts
-        own, scale = super().fourier_gram(), _isometry(outer)
-        return _times(scale, inner.fourier_gram()) if own is None and scale is not None else own
+        if (own := super().fourier_gram()) is not None:
+            return own
+        if (scale := _isometry(outer)) is not None:
+            return _times(scale, inner.fourier_gram())
+        between, transfer = outer.fourier_gram(), inner.transfer()
+        if between is None or transfer is None:
+            return None
+        spectrum = between * (transfer.real**2 + transfer.imag**2)
+        return of_real_images(spectrum) if self.kind == "real" else spectrum
 
     def norm(self) -> float:
         outer, inner = self.parts
         if (scale := _isometry(outer)) is not None:
             return math.sqrt(scale) * inner.norm()
-        if (scale := _isometry(inner)) is not None and math.prod(inner.in_shape) == math.prod(inner.out_shape):
+        square = inner.out_kind is None and math.prod(inner.in_shape) == math.prod(inner.out_shape)
+        if square and (scale := _isometry(inner)) is not None:
             return math.sqrt(scale) * outer.norm()
         return super().norm()
 
@@ -188,9 +241,9 @@ class Scaled(Combined):
             raise ArgumentError(f"factor is {factor}; expected a finite number. Scale the operator by a finite factor.")
         super().__init__((operator,), operator.in_shape, operator.out_shape)
         if isinstance(factor, complex):
-            if self.kind == "real":
-                raise DTypeError(f"factor is {factor}; {operator!r} takes real arrays. Scale it by a real number.")
-            self.kind = "complex"
+            if self.measured_kind == "real":
+                raise DTypeError(f"factor is {factor}; {operator!r} gives real arrays. Scale it by a real number.")
+            self.kind = "complex" if self.kind == "any" else self.kind
         self.factor = factor
         self.nonnegative = operator.nonnegative and bool(np.isreal(factor) and np.real(factor) >= 0)
         self.sampling = operator.sampling
@@ -199,7 +252,7 @@ class Scaled(Combined):
         return self.parts[0](x) * self.factor
 
     def _adjoint(self, y: Array) -> Array:
-        return self.parts[0].adjoint(y) * self.factor.conjugate()
+        return self.parts[0].adjoint(y * self.factor.conjugate())
 
     def gram(self, x: Array) -> Array:
         return self.parts[0].gram(self._admit(x, "x", self.in_shape)) * abs(self.factor) ** 2
@@ -245,7 +298,11 @@ class Adjoint(Combined):
     def __init__(self, operator: LinearOperator):
         super().__init__((operator,), operator.out_shape, operator.in_shape)
         self.nonnegative = operator.nonnegative
-        self.selects = operator.selects
+        self.selects = operator.selects and operator.out_kind is None  # the real part is no entry of a complex matrix
+
+    def _kinds(self) -> tuple[Kind, Kind | None]:
+        operator = self.parts[0]
+        return operator.measured_kind, None if operator.out_kind is None else operator.kind
 
     def _apply(self, x: Array) -> Array:
         return self.parts[0].adjoint(x)
@@ -258,7 +315,8 @@ class Adjoint(Combined):
 
     def transfer(self) -> np.ndarray | None:
         transfer = self.parts[0].transfer()
-        return None if transfer is None else transfer.conj()
+        # The real part of a convolution is none.
+        return None if transfer is None or self.measured_kind != self.kind else transfer.conj()
 
     def diagonal_gram(self) -> np.ndarray | None:
         return np.asarray(self.parts[0](np.ones(self.out_shape))) if self.selects else None

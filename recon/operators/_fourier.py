@@ -35,6 +35,11 @@ def fourier_divide(b: Array, spectrum: Array, rho: Any) -> Array:
     return filter_half(b, 1.0 / (half(spectrum) + rho), ndim)
 
 
+def of_real_images(spectrum: np.ndarray) -> np.ndarray:
+    """Eigenvalues for real images, of which the real part is taken: the mean of those of opposite frequencies."""
+    return 0.5 * (spectrum + np.roll(np.flip(spectrum), 1, axis=tuple(range(spectrum.ndim))))
+
+
 def as_complex(real: Array, imag: Array) -> Array:
     """Join two real arrays."""
     if arrays.is_torch(real):

@@ -6,14 +6,16 @@ A combination computes forward and gives its derivative: that of its parts, comb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from recon.operators._combinations import (
     Sum,
     added,
+    chained_kinds,
     joint_kind,
+    joint_out_kind,
     loosest,
     require_equal_shapes,
     require_fit,
@@ -23,9 +25,6 @@ from recon.operators.base import LinearOperator
 from recon.operators.nonlinear import NonlinearOperator
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import OperatorError
-
-Kind = Literal["any", "real", "complex"]
 
 
 class _Combined(NonlinearOperator):
@@ -53,7 +52,7 @@ class Chain(_Combined):
     def __init__(self, outer: Any, inner: Any):
         require_fit(outer, inner)
         super().__init__((outer, inner), inner.in_shape, outer.out_shape)
-        self.kind, self.out_kind = _chained_kinds(outer, inner)
+        self.kind, self.out_kind = chained_kinds(outer, inner)
         self.sampling = outer.sampling
         self.pointwise = outer.pointwise and inner.pointwise
         self.interior = inner.interior
@@ -76,21 +75,6 @@ class Chain(_Combined):
         return " @ ".join(map(repr, self.parts))
 
 
-def _chained_kinds(outer: Any, inner: Any) -> tuple[Kind, Kind | None]:
-    """Kinds of image and of measurement of ``outer @ inner``."""
-    given = inner.out_kind or inner.kind
-    if outer.kind == "real" and given == "complex":
-        raise OperatorError(
-            f"{outer!r} @ {inner!r}: the right one gives complex arrays, the left one takes real ones. "
-            "Compose operators of one kind."
-        )
-    if inner.kind == "any" and given == "any":
-        return outer.kind, outer.out_kind
-    measured = outer.out_kind or outer.kind
-    measured = given if measured == "any" else measured
-    return inner.kind, None if measured == inner.kind else measured
-
-
 class _ChainRule(LinearOperator):
     """``J_F(G(x)) J_G(x)``."""
 
@@ -109,7 +93,7 @@ class _ChainRule(LinearOperator):
     def _adjoint(self, r: Array) -> Array:
         back = self.outer.adjoint(r)
         # Real numbers are taken for complex ones between the two: the adjoint of that is the real part.
-        real = (self.inner.out_kind or self.inner.kind) == "real" or (self.inner.kind == "any" and self.kind == "real")
+        real = self.inner.measured_kind == "real" or (self.inner.kind == "any" and self.kind == "real")
         return self.inner.adjoint(back.real if real and arrays.is_complex(back) else back)
 
     def __repr__(self) -> str:
@@ -123,7 +107,7 @@ class NonlinearSum(_Combined):
         require_equal_shapes(left, right)
         super().__init__((left, right), left.in_shape, left.out_shape)
         self.kind = joint_kind((left, right))
-        self.out_kind = _joint_out_kind(self.parts, self.kind)
+        self.out_kind = joint_out_kind(self.parts, self.kind)
         self.pointwise = left.pointwise and right.pointwise
 
     def _apply(self, x: Array) -> Array:
@@ -147,7 +131,7 @@ class NonlinearStack(_Combined):
         self._measurements = stack_layout(operators, flatten)
         super().__init__(operators, operators[0].in_shape, self._measurements.shape)
         self.kind = joint_kind(operators)
-        self.out_kind = _joint_out_kind(operators, self.kind)
+        self.out_kind = joint_out_kind(operators, self.kind)
         self.sampling = joint_sampling(operators, self._measurements)
 
     def _apply(self, x: Array) -> Array:
@@ -171,7 +155,7 @@ class NonlinearBlockDiagonal(_Combined):
         self._images, self._measurements = block_layouts(operators, flatten)
         super().__init__(operators, self._images.shape, self._measurements.shape)
         self.kind = joint_kind(operators)
-        self.out_kind = _joint_out_kind(operators, self.kind)
+        self.out_kind = joint_out_kind(operators, self.kind)
         self.sampling = joint_sampling(operators, self._measurements)
 
     def _apply(self, x: Array) -> Array:
@@ -188,19 +172,6 @@ class NonlinearBlockDiagonal(_Combined):
 
     def __repr__(self) -> str:
         return f"block_diagonal({', '.join(map(repr, self.parts))})"
-
-
-def _joint_out_kind(operators: Sequence[Any], kind: Kind) -> Kind | None:
-    """The kind of measurement that all have, None where it is ``kind``, that of their images."""
-    kinds = {operator.out_kind or operator.kind for operator in operators}
-    kinds = {kind if own == "any" else own for own in kinds}
-    if len(kinds) > 1:
-        raise OperatorError(
-            f"{' and '.join(map(repr, operators))} cannot be combined: some give real measurements, others complex "
-            "ones. Combine operators of one kind."
-        )
-    (joint,) = kinds
-    return None if joint == kind else joint
 
 
 def _like(whole: _Combined, derivative: LinearOperator) -> LinearOperator:

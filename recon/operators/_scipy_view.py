@@ -40,6 +40,11 @@ class ScipyView(ScipyLinearOperator):
 
 def view_dtype(operator: Any, dtype: Any) -> np.dtype:
     """The dtype asked for, double precision of the operator's kind by default."""
+    if operator.out_kind is not None:
+        raise DTypeError(
+            f"{operator!r} takes {operator.kind} images and gives {operator.out_kind} measurements; a matrix of scipy "
+            "is real or complex on both sides. Use reconstruct, or the solvers of this library."
+        )
     wanted = np.dtype(("complex128" if operator.kind == "complex" else "float64") if dtype is None else dtype)
     allowed = {"complex": "c", "real": "f"}.get(operator.kind, "fc")
     if wanted.kind not in allowed or wanted.itemsize // (2 if wanted.kind == "c" else 1) not in (4, 8):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from recon.operators._constants import Constant
-from recon.operators._fourier import fourier_divide
+from recon.operators._fourier import fourier_divide, of_real_images
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import DTypeError, OperatorError, ShapeError
@@ -37,7 +37,10 @@ class Operator:
     """``any`` keeps the dtype, ``real`` refuses complex arrays, ``complex`` promotes real ones."""
 
     out_kind: Literal["any", "real", "complex"] | None = None
-    """The same of the measurement, where it is not that of the image: ``real`` for magnitudes. None is ``kind``."""
+    """The same of the measurement, where it is not that of the image: ``real`` for magnitudes. None is ``kind``.
+
+    An adjoint is then that of the real inner product ``Re <a, b>``: of real images, the real part of ``A^H y``.
+    """
 
     torch_body: bool = True
     """Whether ``_apply`` and its companions take tensors. If not, CPU tensors go through the numpy body."""
@@ -71,6 +74,11 @@ class Operator:
         """Apply the operator to ``x`` of shape ``(..., *in_shape)``; returns ``(..., *out_shape)``."""
         return self._run(x, "x", self.in_shape, self.out_shape, adjoint=False)
 
+    @property
+    def measured_kind(self) -> Literal["any", "real", "complex"]:
+        """``kind`` of the measurement."""
+        return self.out_kind or self.kind
+
     def objection(self, y: Array) -> str | None:
         """What shows that this operator did not make the measurement ``y``, and the remedy; None where nothing does."""
         return None
@@ -89,9 +97,19 @@ class Operator:
 
             out = through_numpy(self, array, adjoint=adjoint)
         else:
-            out = self._adjoint(array) if adjoint else self._apply(array)
+            out = self._of_kind(array, adjoint=adjoint)
         batch = tuple(array.shape[: array.ndim - len(taken)])
         return self._returned(out, "adjoint" if adjoint else "forward", batch + given)
+
+    def _of_kind(self, array: Array, *, adjoint: bool) -> Array:
+        """Forward or adjoint of an array of the right kind, of the kind that comes out."""
+        out = self._adjoint(array) if adjoint else self._apply(array)
+        if self.out_kind is None:
+            return out
+        kind = self.kind if adjoint else self.out_kind
+        if kind == "real" and arrays.is_complex(out):
+            return out.real.contiguous() if arrays.is_torch(out) else np.ascontiguousarray(out.real)
+        return _promoted(out) if kind == "complex" else out
 
     def _returned(self, out: Array, what: str, expected: tuple[int, ...]) -> Array:
         """What a body gave, if it has the shape that it should have."""
@@ -120,10 +138,7 @@ class Operator:
                 f"{name} has dtype {array.dtype}; {self!r} takes real arrays. "
                 f"Pass {name}.real, or {name}.real and {name}.imag in two calls."
             )
-        if kind == "complex" and not arrays.is_complex(array):
-            dtype = arrays.complex_dtype(array)
-            array = array.to(dtype) if arrays.is_torch(array) else array.astype(dtype)
-        return array
+        return _promoted(array) if kind == "complex" else array
 
     def _shape_remedy(self, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> str:
         """One sentence that tells the caller what to change; a subclass may say it in its own words."""
@@ -131,6 +146,14 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_shape} -> {self.out_shape})"
+
+
+def _promoted(array: Array) -> Array:
+    """The array with complex numbers."""
+    if arrays.is_complex(array):
+        return array
+    dtype = arrays.complex_dtype(array)
+    return array.to(dtype) if arrays.is_torch(array) else array.astype(dtype)
 
 
 class LinearOperator(Operator):
@@ -209,7 +232,9 @@ class LinearOperator(Operator):
         Given only where ``A^H A`` is a periodic convolution over all the axes of ``in_shape``.
         """
         transfer = self.transfer()
-        return None if transfer is None else transfer.real**2 + transfer.imag**2
+        if transfer is None or self.measured_kind == self.kind:
+            return None if transfer is None else transfer.real**2 + transfer.imag**2
+        return of_real_images(transfer.real**2 + transfer.imag**2) if self.kind == "real" else None
 
     def diagonal_gram(self) -> np.ndarray | None:
         """The diagonal of ``A^H A`` (shape ``in_shape``) where that matrix is diagonal, or None."""
