@@ -1,4 +1,4 @@
-"""What a good image looks like: proximal maps and constraints. Each name loads on first use."""
+"""What a good image looks like: proximal maps, constraints and denoisers. Each name loads on first use."""
 
 from typing import TYPE_CHECKING
 
@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from priors.base import Prior as Prior
     from priors.constraints import Box as Box
     from priors.constraints import NonNegative as NonNegative
+    from priors.denoisers import Denoiser as Denoiser
+    from priors.denoisers import load_denoiser as load_denoiser
     from priors.differences import Gradient as Gradient
     from priors.directional import DirectionalTV as DirectionalTV
     from priors.entropy import Entropy as Entropy
@@ -34,12 +36,14 @@ if TYPE_CHECKING:
     from priors.undecimated import WaveletFrame as WaveletFrame
     from priors.vectorial import VectorialTV as VectorialTV
     from priors.wavelet import Wavelet as Wavelet
+    from priors.weights import available as available
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Averaged": "priors.plug_and_play",
         "Box": "priors.constraints",
+        "Denoiser": "priors.denoisers",
         "DirectionalTV": "priors.directional",
         "Entropy": "priors.entropy",
         "Equivariant": "priors.plug_and_play",
@@ -67,5 +71,7 @@ __getattr__, __dir__, __all__ = attach(
         "Wavelet": "priors.wavelet",
         "WaveletFrame": "priors.undecimated",
         "Zero": "priors.quadratic",
+        "available": "priors.weights",
+        "load_denoiser": "priors.denoisers",
     },
 )

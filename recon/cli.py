@@ -1,4 +1,4 @@
-"""The command line: ``recon reconstruct``, ``recon plan``, ``recon bench``, ``recon operators``.
+"""The command line: ``recon reconstruct``, ``plan``, ``bench``, ``train`` and ``operators``.
 
 Exit codes
 ----------
@@ -211,6 +211,24 @@ def bench(
         results.to_json(json_path)
     if html_path is not None:
         results.to_html(html_path)
+
+
+@cli.command()
+@click.option("--data", "folders", multiple=True, required=True, metavar="FOLDER[:WEIGHT]",
+              help="Images to train on, and how often they are drawn; may be given again.")
+@click.option("--minutes", type=float, required=True, help="Training time, over all runs.")
+@click.option("--out", required=True, metavar="OUT.SAFETENSORS", help="The weights; card and curve stand beside.")
+@click.option("--config", metavar="SETTINGS.TOML", help="Network, noise, batch and the like.")
+@click.option("--from", "start", metavar="NAME", help="Start from these weights: a name or a file.")
+@click.option("--leg", type=float, metavar="MINUTES", help="Stop this run early; the same command goes on.")
+@click.option("--device", metavar="NAME", help="For torch; by default a GPU where there is one.")
+def train(folders: tuple[str, ...], config: str | None, **options: Any) -> None:
+    """Train a denoiser on folders of images, or refine one; interrupted, the same command goes on."""
+    from recon.learn import Settings, Source, train_denoiser
+
+    settings = None if config is None else Settings.read(config)
+    data = [Source.parse(folder) for folder in folders]
+    train_denoiser(data, settings=settings, progress=click.echo, **options)
 
 
 @cli.command()

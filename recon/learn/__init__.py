@@ -1,0 +1,19 @@
+"""Training of what the library learns. Each name loads on first use."""
+
+from typing import TYPE_CHECKING
+
+from solvers._lazy import attach
+
+if TYPE_CHECKING:
+    from recon.learn.denoiser import train_denoiser as train_denoiser
+    from recon.learn.images import Source as Source
+    from recon.learn.settings import Settings as Settings
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Settings": "recon.learn.settings",
+        "Source": "recon.learn.images",
+        "train_denoiser": "recon.learn.denoiser",
+    },
+)

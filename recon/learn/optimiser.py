@@ -1,0 +1,83 @@
+"""The optimiser of the networks: orthogonalised momentum for weights between features, Adam for the first and last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+ORTHOGONAL = 10.0
+"""Learning rate of the orthogonalised updates over that of Adam."""
+BETAS = (0.9, 0.99)
+EPSILON = 1e-8
+POLYNOMIAL = (3.4445, -4.7750, 2.0315)
+"""Of the Newton-Schulz iteration; it brings singular values near to 1 in five steps."""
+
+
+class Muon:
+    """Gradient descent whose steps have singular values near 1; Adam for the weights that touch pixels.
+
+    A step moves every direction of a weight alike, also those with small gradients, which saves about half of the
+    training time of Adam here. All of its memory is in ``tensors``, so a file of tensors resumes it.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Its weights are changed in place.
+
+    References
+    ----------
+    Jordan et al. 2024 (Muon); Kingma and Ba 2015 (Adam).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.weights = dict(network.named_parameters())
+        self.hidden = [name for name in self.weights if not name.startswith(("head.", "tail."))]
+        self.tensors: dict[str, Tensor] = {}
+        for name, weight in self.weights.items():
+            self.tensors[f"{name}.momentum"] = torch.zeros_like(weight)
+            if name not in self.hidden:
+                self.tensors[f"{name}.square"] = torch.zeros_like(weight)
+
+    @torch.no_grad()
+    def step(self, gradients: Iterable[Tensor], rate: float, count: int) -> None:
+        """Take the step of number ``count`` (from 0); the gradients are in the order of the weights."""
+        for name, gradient in zip(self.weights, gradients, strict=True):
+            if name in self.hidden:
+                self._orthogonal(name, gradient, ORTHOGONAL * rate)
+            else:
+                self._adam(name, gradient, rate, count)
+
+    def _orthogonal(self, name: str, gradient: Tensor, rate: float) -> None:
+        weight, momentum = self.weights[name], self.tensors[f"{name}.momentum"]
+        momentum.mul_(MOMENTUM).add_(gradient)
+        update = orthogonalised((gradient + MOMENTUM * momentum).flatten(1))
+        rows, columns = update.shape
+        weight.add_(update.view(weight.shape), alpha=-rate * max(1.0, rows / columns) ** 0.5)
+
+    def _adam(self, name: str, gradient: Tensor, rate: float, count: int) -> None:
+        mean, square = self.tensors[f"{name}.momentum"], self.tensors[f"{name}.square"]
+        mean.lerp_(gradient, 1 - BETAS[0])
+        square.lerp_(gradient.square(), 1 - BETAS[1])
+        unbiased = [1 - beta ** (count + 1) for beta in BETAS]
+        self.weights[name].addcdiv_(mean, (square / unbiased[1]).sqrt() + EPSILON, value=-rate / unbiased[0])
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The matrix with its singular values brought near to 1, by Newton-Schulz iterations in half precision."""
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
+    x = (wide / (wide.norm() + 1e-7)).bfloat16()
+    a, b, c = POLYNOMIAL
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x if wide is matrix else x.mT).to(matrix.dtype)
+
+
+def mean_of(gradients: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+    """Mean of the gradients that several workers found, in their order."""
+    if len(gradients) == 1:
+        return list(gradients[0])
+    return [torch.stack(parts).mean(0) for parts in zip(*gradients, strict=True)]

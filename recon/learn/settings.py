@@ -1,0 +1,106 @@
+"""Settings of a training, read from a TOML file."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from priors.networks import Architecture
+from recon.learn.noise import MODELS
+from solvers.errors import ArgumentError, FileError, OptionError, suggestion
+from solvers.validation import positive_float, positive_int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a denoiser is and how it is trained; a TOML file holds the same names.
+
+    Parameters
+    ----------
+    channels, widths, blocks
+        The network; see :class:`priors.networks.Architecture`.
+    batch, patch : int
+        Patches of a step, and their width in pixels.
+    learning_rate : float
+        At its largest; it follows a cosine of the time spent.
+    sigma : float
+        The largest noise level, the images ranging over [0, 1]; levels are uniform below it.
+    noise : dict of str to float
+        Noise models and how often each is drawn, relative to the others.
+    ema : float
+        Weight that the running mean of the weights keeps at each step.
+    shift : float
+        Standard deviation of a random grey level that is added to each patch.
+    validation : int
+        Images of each folder that are not trained on but measure progress.
+    seed : int
+        Of the weights, patches and noise.
+    """
+
+    channels: int = 1
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: tuple[int, ...] = (2, 2, 2, 2, 2)
+    batch: int = 32
+    patch: int = 64
+    learning_rate: float = 1e-3
+    sigma: float = 55 / 255
+    noise: dict[str, float] = field(default_factory=lambda: {"gaussian": 1.0})
+    ema: float = 0.999
+    shift: float = 0.05
+    validation: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        network = self.architecture
+        object.__setattr__(self, "widths", network.widths)
+        object.__setattr__(self, "blocks", network.blocks)
+        positive_int("batch", self.batch)
+        positive_int("patch", self.patch, minimum=8)
+        positive_float("learning_rate", self.learning_rate)
+        positive_float("sigma", self.sigma)
+        positive_float("shift", self.shift, zero=True)
+        positive_int("validation", self.validation, minimum=0)
+        positive_int("seed", self.seed, minimum=0)
+        if not 0 <= positive_float("ema", self.ema, zero=True) < 1:
+            raise ArgumentError(f"ema is {self.ema}; expected a number in [0, 1). Pass for example 0.999.")
+        self._check_noise()
+
+    def _check_noise(self) -> None:
+        for name, weight in self.noise.items():
+            if name not in MODELS:
+                raise OptionError(
+                    f"noise model {name!r} is unknown; expected some of {', '.join(MODELS)}.{suggestion(name, MODELS)}"
+                )
+            positive_float(f"noise.{name}", weight, zero=True)
+        if not sum(self.noise.values()) > 0:
+            raise ArgumentError(f"noise is {self.noise}; expected a weight above 0. Pass for example gaussian = 1.0.")
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network's sizes."""
+        return Architecture(self.channels, tuple(self.widths), tuple(self.blocks))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Settings:
+        """Settings of a TOML file; names it leaves out keep their defaults."""
+        try:
+            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(f"{path} cannot be read: {error.strerror}. Pass a TOML file of settings.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise FileError(f"{path} is not TOML: {error}. Correct that line.") from error
+        return cls.of(given, str(path))
+
+    @classmethod
+    def of(cls, given: dict[str, Any], where: str = "settings") -> Settings:
+        """Settings of a mapping, unknown names refused."""
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise OptionError(
+                    f"{where} sets {name!r}; expected some of {', '.join(known)}.{suggestion(name, known)}"
+                )
+        return cls(**given)
