@@ -14,7 +14,7 @@ from priors.layout import Layout, run_blocks, tile_rows
 from solvers import arrays
 from solvers.arrays import Array
 
-BLOCK = 2**18  # pixels treated at a time where memory matters
+BLOCK = 2**16  # pixels treated at a time where memory matters
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class GroupNorm(Prior):
         """
         layout = Layout(self.gradient.ndim)
         px, pq, pb = layout.pack(x), layout.pack(q, directions=True), layout.pack(b)
-        own = max(tile_rows(px, len(q)), -(-px.shape[3] // (4 * arrays.threads())))
+        own = max(tile_rows(px, len(q)), -(-px.shape[3] // arrays.threads()))
         starts = np.arange(0, px.shape[3], own)
         return self._run_split_kernel(px, pq, np.take(pq, starts - 1, axis=-2), pq, pb, own, step, relax)
 

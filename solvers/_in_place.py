@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from typing import Any
@@ -20,7 +20,7 @@ from solvers import arrays
 from solvers._splits import correction, imbalance_of
 from solvers.arrays import Array
 
-BLOCK = 2**18  # pixels treated at a time
+BLOCK = 2**16  # pixels treated at a time
 DAMPING = 1e-2  # of the first guess, over the largest eigenvalue of the normal operator
 FILL_WIDTH = 1.0  # of the local averages, in pixels, that stand for what was not measured at first
 
@@ -67,6 +67,15 @@ class FusedPart:
         b *= rho
         return squares
 
+    def value(self, x: np.ndarray) -> float:
+        """The function at ``K x``."""
+        gradient = replace(self.operator, periodic=False)  # what wraps around does not count
+        function, total = replace(self.function, gradient=gradient), 0.0
+        for block in blocks(x.shape):
+            differences = gradient(x[block.start : block.stop + 1])
+            total += function.value(differences[:, : block.stop - block.start])
+        return total
+
     def rescale(self, q: np.ndarray, step: float, factor: float) -> None:
         """Divide the scaled dual variable by ``factor``."""
         self.function.rescale_in_place(q, step, factor)
@@ -86,6 +95,7 @@ class PixelPart:
     tunable: bool
 
     def first(self, x: np.ndarray) -> np.ndarray:
+        """q at the start ``x``."""
         return x.copy()
 
     def move(self, x: np.ndarray, q: np.ndarray, step: float, rho: float, relax: float, b: np.ndarray) -> Any:
@@ -103,11 +113,13 @@ class PixelPart:
         return squares
 
     def rescale(self, q: np.ndarray, step: float, factor: float) -> None:
+        """Divide the scaled dual variable by ``factor``."""
         for block in blocks(q.shape):
             z = self.prox(q[block], step, block)
             q[block] = z + (q[block] - z) / factor
 
     def eigenvalues(self, block: slice, shape: tuple[int, ...]) -> float:
+        """Of the identity."""
         return 1.0
 
 
@@ -137,7 +149,8 @@ def supported(data: Any, prior: Any, like: Array) -> bool:
 
 
 def _is_numeric_bound(function: Any) -> bool:
-    return all(np.ndim(bound) == 0 for bound in getattr(function, "bounds", ([],)))
+    limits: Any = getattr(function, "bounds", ([],))
+    return all(np.ndim(limit) == 0 for limit in limits)
 
 
 class InPlace:
@@ -146,11 +159,14 @@ class InPlace:
     def __init__(self, data: Any, prior: Any):
         self.data, self.operator = data, data.operator
         self.shape = tuple(self.operator.in_shape)
-        self.sampling = self.operator.sampling if measures_pixels(self.operator) else None
+        sampling = self.operator.sampling if measures_pixels(self.operator) else None
+        self.sampling: Any = None if sampling is None else np.broadcast_to(sampling, self.shape)
         fused = [FusedPart(t.function, t.operator) for t in prior.terms() if t.operator is not None]
         bounds = [PixelPart(_without_block(t.function.prox), False) for t in prior.terms() if t.operator is None]
-        measured = [PixelPart(self._measured_prox, False)] if self.sampling is not None else []
-        self.parts = (*fused, *bounds, *measured)  # the fused one first: it overwrites b
+        measured = []
+        if self.sampling is not None:
+            measured.append(PixelPart(_measured_prox(data.y, self.sampling), False))
+        self.parts: tuple[Any, ...] = (*fused, *bounds, *measured)  # the fused one first: it overwrites b
 
     @cached_property
     def back(self) -> np.ndarray:
@@ -173,15 +189,11 @@ class InPlace:
         energy = arrays.dot(y, y)
         return max(arrays.dot(back, back) / energy, 1e-30) if energy > 0 else 1.0
 
-    def _measured_prox(self, v: np.ndarray, step: float, block: slice) -> np.ndarray:
-        towards = (self.data.y[block] - v) * (step / (1.0 + step))
-        return v + np.where(np.broadcast_to(self.sampling, self.shape)[block], towards, 0)
-
     def guess(self) -> Buffer:
         """A first image: measured pixels and averages of those around, or a damped inverse."""
         buffer = Buffer(self.shape, self.data.y.dtype)
         if self.sampling is not None:
-            _fill(buffer.image, self.data.y, np.broadcast_to(self.sampling, self.shape))
+            _fill(buffer.image, self.data.y, self.sampling)
         elif isinstance(self.gram, float):
             buffer.image[...] = self.back
         else:
@@ -209,6 +221,10 @@ class InPlace:
             if k + 1 in balance_at:
                 rho = self._balanced(x, b, q, rho, squares, strength)
             yield OverwrittenState(x, q, rho)
+
+    def penalty(self, x: np.ndarray) -> float:
+        """The prior without its constraints."""
+        return float(sum(part.value(x) for part in self.parts if part.tunable))
 
     def _step_of(self, part: Any, rho: float, strength: float) -> float:
         return (strength if part.tunable else 1.0) / rho
@@ -243,10 +259,8 @@ class InPlace:
         """``image`` over the eigenvalues of ``A^H A`` plus those of the penalty, in place; and the room it took."""
         import scipy.fft
 
-        spectrum, axes, workers = room.spectrum, tuple(range(len(self.shape) - 1)), arrays.threads()
-        for block in blocks(self.shape):
-            spectrum[block] = scipy.fft.rfft(image.image[block], axis=-1, workers=workers)
-        spectrum = scipy.fft.fftn(spectrum, axes=axes, overwrite_x=True, workers=workers)
+        axes, workers = tuple(range(len(self.shape) - 1)), arrays.threads()
+        spectrum = half_spectrum(image.image, room.spectrum)
         for block in blocks(self.shape):
             total = penalty(block) + (self.gram if isinstance(self.gram, float) else self.gram[block])
             spectrum[block] /= np.maximum(total, 1e-30).astype(spectrum.real.dtype)
@@ -258,6 +272,27 @@ class InPlace:
 
 def _without_block(prox: Any) -> Any:
     return lambda v, step, block: prox(v, step)
+
+
+def _measured_prox(y: np.ndarray, sampling: np.ndarray) -> Any:
+    """Proximal map of the data term of pixels that were measured."""
+
+    def prox(v: np.ndarray, step: float, block: slice) -> np.ndarray:
+        return v + np.where(sampling[block], (y[block] - v) * (step / (1.0 + step)), 0)
+
+    return prox
+
+
+def half_spectrum(image: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Half the spectrum of a real image of any dtype, with nothing of its size beside ``out``."""
+    import scipy.fft
+
+    workers = arrays.threads()
+    if out is None:
+        out = Buffer(image.shape, np.result_type(image.dtype, np.float32)).spectrum
+    for block in blocks(image.shape):
+        out[block] = scipy.fft.rfft(image[block].astype(out.real.dtype, copy=False), axis=-1, workers=workers)
+    return scipy.fft.fftn(out, axes=tuple(range(image.ndim - 1)), overwrite_x=True, workers=workers)
 
 
 def _fill(out: np.ndarray, y: np.ndarray, seen: np.ndarray) -> None:

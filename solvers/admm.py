@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from solvers import arrays
-from solvers._in_place import InPlace, OverwrittenState
+from solvers._in_place import Buffer, InPlace, OverwrittenState
 from solvers._splits import Split, correction, item_of
 from solvers.arrays import Array
 from solvers.protocols import Term
@@ -253,13 +253,14 @@ class ADMM(Regularised):
         return arrays.asarray(1.0 / np.maximum(total, floor), self._back)
 
     @cached_property
-    def _in_place(self) -> InPlace:
+    def in_place(self) -> InPlace:
+        """The problem as :meth:`steps_in_place` take it apart."""
         return InPlace(self.data, self.prior)
 
-    def start_in_place(self) -> OverwrittenState:
-        """A start for :meth:`steps_in_place`, from a first guess of its own."""
-        problem = self._in_place
-        guess = problem.guess()
+    def start_in_place(self, guess: Buffer | None = None) -> OverwrittenState:
+        """A start for :meth:`steps_in_place` from an image, which it overwrites, or from a first guess of its own."""
+        problem = self.in_place
+        guess = problem.guess() if guess is None else guess
         tuned = max(self.strength, 1e-30) / self._scale(guess.image)
         rho = tuple(tuned if part.tunable else STIFFER * tuned for part in problem.parts)
         if problem.sampling is not None:
@@ -272,7 +273,7 @@ class ADMM(Regularised):
         For large images: numpy, real, no batch, closed form. Nothing else holds arrays of the image's size but these
         states (total variation of a volume: four volumes) and this generator (one, and ``A^H y``).
         """
-        return self._in_place.steps(state, self.strength, self.relaxation, BALANCE_AT if self.balance else ())
+        return self.in_place.steps(state, self.strength, self.relaxation, BALANCE_AT if self.balance else ())
 
     def _first_penalties(self, x0: Array) -> tuple[float, ...]:
         """Those of the prior from the size of its features; the data's from their curvature; constraints follow."""

@@ -79,6 +79,7 @@ def solve(
     objective: bool = True,
     patience: int = 2,
     region: tuple[slice, ...] | None = None,
+    overwrite: bool = False,
     callback: Callable[[Any, int], Any] | None = None,
     progress: bool = False,
 ) -> Solution:
@@ -101,8 +102,11 @@ def solve(
         Number of looks in a row that must find it so.
     region : tuple of slice, optional
         The part of the trailing axes that is to settle; by default all of the image.
+    overwrite : bool
+        Whether to take the algorithm's ``steps_in_place``, which overwrite ``state``: for images that fill the memory.
+        The objective is then not recorded, and the change is that of every third pixel along each axis.
     callback : callable, optional
-        ``callback(state, k)`` after each step; a true return value stops.
+        ``callback(state, k)`` after each step; a true return value stops. With ``overwrite`` it must copy what it keeps.
     progress : bool
         Show a progress bar on the standard error stream.
 
@@ -116,9 +120,11 @@ def solve(
     length = getattr(algorithm, "length", None)  # of a schedule, which is to be gone through and no further
     if length is not None and length <= max_iter:
         status, max_iter, tol = Status.FINISHED, length, 0.0
-    watch = _Watch(algorithm, state, tol, objective and hasattr(algorithm, "objective"), patience, region)
+    judged = objective and not overwrite and hasattr(algorithm, "objective")
+    watch = _Watch(algorithm, state, tol, judged, patience, region, thin=overwrite)
+    following = algorithm.steps_in_place(state) if overwrite else steps_from(algorithm, state)
     with _progress_bar(max_iter, enabled=progress) as bar:
-        for k, state in enumerate(islice(steps_from(algorithm, state), max_iter), start=1):  # noqa: B020
+        for k, state in enumerate(islice(following, max_iter), start=1):
             bar.update()
             if callback is not None and callback(state, k):
                 status = Status.STOPPED
@@ -138,15 +144,17 @@ class _Watch:
     """Looks at the iterate now and then: records, and judges convergence and divergence."""
 
     def __init__(
-        self, algorithm: Any, state: Any, tol: float, objective: bool, patience: int, region: tuple[slice, ...] | None
-    ):
+        self, algorithm: Any, state: Any, tol: float, objective: bool, patience: int,
+        region: tuple[slice, ...] | None, *, thin: bool,
+    ):  # fmt: skip
         self.where = ... if region is None else (..., *region)
+        self.thin = thin
         self.objective = algorithm.objective if objective else None
         self.tol, self.patience = tol, patience
         self.start = time.perf_counter()
         self.history: dict[str, list[float]] = {"iteration": [], "seconds": [], "change": [], "objective": []}
         self.best = state.x
-        self.x = state.x[self.where]
+        self.x = self._seen(state.x)
         self.merit = self.first_merit = self._merit_of(state.x)
         self.settled = 0
         self.last_k = 0
@@ -157,7 +165,7 @@ class _Watch:
 
     def look(self, state: Any, k: int) -> Status | None:
         """Record the state after ``k`` steps; return a status if the loop should end."""
-        x = state.x[self.where]
+        x = self._seen(state.x)
         change = arrays.to_float(arrays.norm(x - self.x)) / max(k - self.last_k, 1)
         size = arrays.to_float(arrays.norm(x))
         merit = self._merit_of(state.x) if math.isfinite(change) else math.nan
@@ -175,6 +183,11 @@ class _Watch:
         left = change * gap * q / (1 - q) if math.isfinite(previous) else math.inf
         self.settled = self.settled + 1 if max(left, change) <= self.tol * size else 0
         return Status.CONVERGED if self.settled >= self.patience or change == 0 else None
+
+    def _seen(self, x: Array) -> Array:
+        """The part of the image that is to settle; a copy of some of it where the next step overwrites it."""
+        x = x[self.where]
+        return x[(slice(None, None, 3),) * x.ndim].copy() if self.thin else x
 
     def _merit_of(self, x: Array) -> float:
         return arrays.to_float(self.objective(x)) if self.objective else math.nan

@@ -49,11 +49,19 @@ class Identity(LinearOperator):
     def _adjoint(self, y: Array) -> Array:
         return self._apply(y)
 
+    # One number stands for all: for a large image these would fill the memory.
+
     def transfer(self) -> np.ndarray:
-        return np.ones(self.in_shape, dtype=complex)
+        return np.broadcast_to(np.ones((), complex), self.in_shape)
+
+    def fourier_gram(self) -> np.ndarray:
+        return self.diagonal_gram()
 
     def diagonal_gram(self) -> np.ndarray:
-        return np.ones(self.in_shape)
+        return np.broadcast_to(np.ones(()), self.in_shape)
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator]:
+        return self, self
 
     def norm(self) -> float:
         return 1.0
@@ -127,6 +135,9 @@ class Mask(LinearOperator):
         measured = self._mask.like(b)
         weights = measured.to(arrays.real_dtype(b)) if arrays.is_torch(b) else measured.astype(arrays.real_dtype(b))
         return b / (weights + rho)
+
+    def factors(self) -> tuple[LinearOperator, LinearOperator]:
+        return self, Identity(self.in_shape)
 
     def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
         return Mask(self.sampling & boolean_mask("sampling", sampling, shape=self.in_shape))
