@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recon.check import check_operator as check_operator
     from recon.check import check_prior as check_prior
     from recon.check import check_solver as check_solver
+    from recon.enhancement import enhance as enhance
     from recon.fbp import fbp as fbp
     from recon.fdk import fdk as fdk
     from recon.noise import Gaussian as Gaussian
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = attach(
         "check_operator": "recon.check",
         "check_prior": "recon.check",
         "check_solver": "recon.check",
+        "enhance": "recon.enhancement",
         "fbp": "recon.fbp",
         "fdk": "recon.fdk",
         "plan": "recon.plan",

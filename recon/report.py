@@ -42,3 +42,27 @@ def plot_info(info: Any) -> Any:
         axes[2].axvline(info.plan.strength, linestyle="--", color="0.5")
         axes[2].set(xlabel="strength", ylabel="predicted risk", title=info.choice.criterion)
     return figure
+
+
+def draw_pictures(pictures: dict[str, Any], across: int = 4) -> Any:
+    """Draw named pictures in rows.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from solvers.arrays import to_numpy
+
+    plt = pyplot()
+    shown = {name: np.clip(to_numpy(picture), 0.0, 1.0) for name, picture in pictures.items()}
+    down = -(-len(shown) // across)
+    rows, columns = next(iter(shown.values())).shape[:2]
+    figure, axes = plt.subplots(
+        down, across, figsize=(3 * across, (3 * rows / columns + 0.3) * down), layout="constrained", squeeze=False
+    )
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (name, picture) in zip(axes.flat, shown.items(), strict=False):
+        axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+        axis.set_title(name)
+    return figure

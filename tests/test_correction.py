@@ -162,7 +162,7 @@ def test_gauges_follow_the_convention():
     np.testing.assert_allclose(family.with_values(**values)(moved), family.with_values(**given)(x), atol=1e-12)
 
 
-def test_white_balance_of_a_grey_average_is_exact():
+def test_white_balance_of_grey_edges_is_exact():
     scene = RNG.random((1, 40, 40)) * np.ones((3, 1, 1))
     gains = np.array([0.8, 1.0, 1.3])
     found = ColourMixing(Unknown(), (40, 40)).estimated(ColourMixing(gains, (40, 40))(scene))

@@ -45,6 +45,7 @@ MODULES = [
     "recon._destripe",
     "recon.check",
     "recon.coils",
+    "recon.enhancement",
     "recon.gaps",
     "recon.operators.affine",
     "recon.operators.base",

@@ -12,7 +12,8 @@ from recon.operators.spectral import SpectralMixing
 from recon.operators.unknown import Parametrised, Unknown
 from solvers.errors import ArgumentError, OperatorError, ShapeError
 
-NORM = 6.0  # Minkowski norm of the mean that is grey: between the mean and the largest value
+NORM = 6.0  # Minkowski norm of the edges whose mean is grey: between the mean and the largest one
+SMOOTHED = 1.0  # pixels: standard deviation of the smoothing before the edges are taken
 
 
 class ColourMixing(Parametrised, SpectralMixing):
@@ -24,9 +25,9 @@ class ColourMixing(Parametrised, SpectralMixing):
     Parameters
     ----------
     matrix : array, shape (bands, bands) or (bands,), or Unknown
-        Weights; a list of gains is a diagonal matrix (white balance). Unknown gains make the average of the picture
-        grey, in a norm that bright pixels dominate. A whole matrix is not in a picture: find it from a chart of known
-        colours, ``ColourMixing(Unknown(shape=(3, 3)), shape).fit(chart, measured)``.
+        Weights; a list of gains is a diagonal matrix (white balance). Unknown gains make the edges of the picture grey
+        on the average, in a norm that the strong ones dominate. A whole matrix is not in a picture: find it from a
+        chart of known colours, ``ColourMixing(Unknown(shape=(3, 3)), shape).fit(chart, measured)``.
     shape : tuple of int
         Pixels of one band, (rows, columns). The image is (bands, rows, columns).
 
@@ -37,7 +38,7 @@ class ColourMixing(Parametrised, SpectralMixing):
 
     References
     ----------
-    G. D. Finlayson, E. Trezzi, "Shades of gray and colour constancy", Color Imaging Conference (2004).
+    J. van de Weijer, T. Gevers, A. Gijsenij, "Edge-based color constancy", IEEE Trans. Image Process. 16 (2007).
 
     Examples
     --------
@@ -72,8 +73,8 @@ class ColourMixing(Parametrised, SpectralMixing):
                 "matrix is unknown, and one picture does not tell it; expected gains, or a start. Pass "
                 "Unknown(shape=(3,)), or find the matrix from a chart of known colours: family.fit(chart, measured)."
             )
-        bands = np.moveaxis(y, -len(arguments["shape"]) - 1, 0).reshape(*names["matrix"], -1)
-        levels = (np.maximum(bands, 0.0) ** NORM).mean(1) ** (1 / NORM)
+        bands = np.moveaxis(y, -len(arguments["shape"]) - 1, 0).reshape(*names["matrix"], -1, *arguments["shape"])
+        levels = np.array([_edges(band) for band in bands])
         return {"matrix": _green_is_one(np.maximum(levels, 1e-3 * max(float(levels.max()), 1e-30)))}
 
     def in_parameter(self, name: str, x: np.ndarray) -> Any:
@@ -107,3 +108,15 @@ class ColourMixing(Parametrised, SpectralMixing):
 
 def _green_is_one(gains: np.ndarray) -> np.ndarray:
     return np.asarray(gains / gains[len(gains) // 2])
+
+
+def _edges(pictures: np.ndarray) -> float:
+    """The mean of the edges' heights, in the norm."""
+    from scipy.ndimage import gaussian_filter
+
+    axes = tuple(range(1, pictures.ndim))
+    smooth = gaussian_filter(pictures, SMOOTHED, axes=axes)
+    squares = sum(np.gradient(smooth, axis=axis) ** 2 for axis in axes if smooth.shape[axis] > 1)
+    heights = np.sqrt(np.asarray(squares))
+    largest = max(float(heights.max()), 1e-30)
+    return largest * float(((heights / largest) ** NORM).mean() ** (1 / NORM))
