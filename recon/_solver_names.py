@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._nonlinear import require_nonlinear_solver
 from recon.noise import Gaussian, Poisson
 from recon.selection import measured_count
 from solvers.errors import ArgumentError
@@ -18,9 +19,12 @@ CLASSES = {
     "douglas-rachford": "DouglasRachford",
     "dpir": "DPIR",
     "fista": "FISTA",
+    "gauss-newton": "GaussNewton",
     "gradient": "GradientDescent",
     "half-quadratic": "HalfQuadratic",
+    "irgn": "IRGN",
     "lbfgs": "LBFGS",
+    "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
     "ogm": "OGM",
     "ordered-subsets": "OrderedSubsets",
@@ -30,6 +34,9 @@ CLASSES = {
     "stochastic-pdhg": "StochasticPDHG",
 }
 """Solvers of ``data + strength * prior``."""
+
+NONLINEAR = ("fista", "gauss-newton", "gradient", "irgn", "lbfgs", "levenberg-marquardt")
+"""Those that take nonlinear operators."""
 
 KRYLOV = {"cgls": "CGLS", "lsmr": "LSMR", "lsqr": "LSQR"}
 """Solvers of damped least squares."""
@@ -48,6 +55,7 @@ def named_solver(name: str, noise: Any, prior: Any, operator: Any) -> tuple[Call
     ArgumentError
         The solver does not take this operator, prior or noise; says why, and what does.
     """
+    require_nonlinear_solver(name, operator, noise, NONLINEAR)
     build, remark = _build(name, noise)
     _trial(build, noise, prior, operator)
     return build, remark

@@ -12,6 +12,7 @@ from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
+from recon._nonlinear import is_nonlinear, nonlinear_solver
 from recon._plug_and_play import denoiser_of, usual_strength
 from recon._solver_names import SOLVERS, named_solver
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
@@ -154,7 +155,7 @@ def prepare(
     y = _channels_first(y, channel_axis, operator)
     if isinstance(operator, Affine):
         y, operator = _offset_subtracted(y, operator, noise, decisions)
-    y = operator._admit(y, "y", operator.out_shape) if operator.kind != "complex" else _complex_measurement(y, operator)
+    y = operator._admit(y, "y", operator.out_shape, operator.out_kind)
     if x0 is not None:
         x0 = _start(_channels_first(as_inexact("x0", x0), channel_axis, operator), y, operator)
     if callback is not None and not callable(callback):
@@ -259,6 +260,9 @@ def _start(x0: Array, y: Array, operator: Any) -> Array:
 
 def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) -> Working:
     """The problem that the solvers see under the noise, and whether its level is known rather than estimated."""
+    reason = "given"
+    if isinstance(noise, str) and noise == "auto" and getattr(operator, "natural_noise", None):
+        noise, reason = operator.natural_noise, "what the operator counts"
     if isinstance(noise, str) and noise in ("auto", "gaussian"):
         sigma = estimate_sigma(y, operator)
         about = "about" if getattr(operator, "neighbours_alike", True) else "below"
@@ -366,6 +370,8 @@ def _solver(solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[
 
 
 def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
+    if is_nonlinear(operator):
+        return nonlinear_solver(operator, noise)
     quadratic = isinstance(noise, Gaussian)
     if denoiser_of(prior) is not None:
         if quadratic:

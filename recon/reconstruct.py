@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._nonlinear import best_start, is_nonlinear, nonlinear_guess
 from recon.noise import Gaussian, Poisson
 from recon.operators.unknown import Family
 from recon.plan import DEFAULT_TOL, Decision, Plan, Request, channels_back, prepare
@@ -96,7 +97,7 @@ def reconstruct(
     rng: Any = None,
     return_info: bool = False,
 ) -> Any:
-    """Reconstruct the image ``x`` of ``y = A x + noise``: nothing to tune.
+    """Reconstruct the image ``x`` of ``y = A x + noise``, or of ``y = F(x) + noise``: nothing to tune.
 
     Minimises ``data(A x; y) + strength * prior(x)``; whatever is ``"auto"`` is decided from the data, and
     ``return_info=True`` says how.
@@ -105,7 +106,7 @@ def reconstruct(
     ----------
     y : array
         Measurement, ``(..., *operator.out_shape)``, numpy or torch, in any unit. Leading axes are a batch.
-    operator : LinearOperator, scipy LinearOperator, matrix, or (forward, adjoint)
+    operator : LinearOperator, NonlinearOperator, scipy LinearOperator, matrix, or (forward, adjoint)
         Forward model. Parameters that are :class:`~recon.operators.Unknown` are found with the image.
     prior : str or Prior
         What a good image looks like: "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov",
@@ -174,6 +175,8 @@ def reconstruct(
     )  # fmt: skip
     counted = request.y - background(request.plan.noise)
     start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
+    if is_nonlinear(request.operator) and request.x0 is None:
+        start, request = _of_several_starts(request, start, rng)
     if tol is None:
         request = replace(request, plan=_with_tolerance(request, start))
     plan, choice = _with_strength(request, start, np.random.default_rng(0 if rng is None else rng))
@@ -205,6 +208,8 @@ def first_guess(operator: Any, y: Array) -> Array:
     image, and ``B`` is inverted with a moderate damping. Elsewhere a few conjugate gradient steps of the least squares
     problem.
     """
+    if is_nonlinear(operator):
+        return nonlinear_guess(operator, y)
     pair = operator.factors()
     if pair is not None and pair[0].selects:
         outer, inner = pair
@@ -245,7 +250,7 @@ def _with_tolerance(request: Request, start: Array) -> Plan:
     The gain ``|A^H y| / |y|`` of what was measured turns the noise level into one of the image.
     """
     plan, y, operator = request.plan, request.y, request.operator
-    if isinstance(plan.noise, Poisson):
+    if isinstance(plan.noise, Poisson) or is_nonlinear(operator):
         return plan
     back, size, image = (arrays.to_float(arrays.norm(a)) for a in (operator.adjoint(y), y, start))
     if not (back > 0 and image > 0):
@@ -257,14 +262,27 @@ def _with_tolerance(request: Request, start: Array) -> Plan:
     return replace(plan, tol=tol, decisions={**plan.decisions, "stop": stop})
 
 
+def _of_several_starts(request: Request, start: Array, rng: Any) -> tuple[Array, Request]:
+    """The best start, where the operator knows of several: local minima are met by restarts, and the plan says so."""
+    plan = request.plan
+    strength = plan.strength if plan.strength is not None else _first_strength(request, start)
+    algorithm = builder(plan)(request.operator, request.y, strength)
+    start, best, count = best_start(algorithm, request.operator, request.y, start, np.random.default_rng(rng or 0))
+    if count == 1:
+        return start, request
+    found = Decision(f"number {best} of {count}", "not convex: each start was tried, the lowest objective goes on")
+    return start, replace(request, plan=replace(plan, decisions={**plan.decisions, "start": found}))
+
+
 def builder(plan: Plan) -> Callable[[Any, Array, float], Any]:
     """(operator, y, strength) -> algorithm, as the plan says."""
     from solvers.data_terms import LeastSquares, PoissonLikelihood
 
     def build(operator: Any, y: Array, strength: float) -> Any:
-        if isinstance(plan.noise, Poisson):
-            data: Any = PoissonLikelihood(operator, y, plan.noise.background)
-        else:
+        data: Any = operator.data_term(y, plan.noise) if is_nonlinear(operator) else None
+        if data is None and isinstance(plan.noise, Poisson):
+            data = PoissonLikelihood(operator, y, plan.noise.background)
+        elif data is None:
             data = LeastSquares(operator, y)
         return plan.solver(data, plan.prior, strength)
 

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from recon.operators.shift import Shift as Shift
     from recon.operators.spectral import SpectralMixing as SpectralMixing
     from recon.operators.unknown import Unknown as Unknown
+    from recon.operators.transmission import Transmission as Transmission
     from recon.operators.varying_blur import VaryingBlur as VaryingBlur
     from recon.operators.wrappers import from_callables as from_callables
     from recon.operators.wrappers import from_matrix as from_matrix
@@ -108,6 +109,7 @@ __getattr__, __dir__, __all__ = attach(
         "SinglePixel": "recon.operators.hadamard",
         "SpectralMixing": "recon.operators.spectral",
         "Unknown": "recon.operators.unknown",
+        "Transmission": "recon.operators.transmission",
         "VaryingBlur": "recon.operators.varying_blur",
         "Vignetting": "recon.operators.illumination",
         "block_diagonal": "recon.operators.base",

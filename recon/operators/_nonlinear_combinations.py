@@ -22,7 +22,7 @@ from recon.operators._combinations import (
 )
 from recon.operators._stacks import BlockDiagonal, Layout, Stack, block_layouts, joint_sampling, stack_layout
 from recon.operators.base import LinearOperator
-from recon.operators.nonlinear import NonlinearOperator
+from recon.operators.nonlinear import NonlinearOperator, least_squares_guess
 from solvers import arrays
 from solvers.arrays import Array
 
@@ -56,6 +56,7 @@ class Chain(_Combined):
         self.sampling = outer.sampling
         self.pointwise = outer.pointwise and inner.pointwise
         self.interior = inner.interior
+        self.natural_noise = getattr(outer, "natural_noise", None)
 
     def _apply(self, x: Array) -> Array:
         outer, inner = self.parts
@@ -64,6 +65,23 @@ class Chain(_Combined):
     def _linearize(self, x: Array) -> LinearOperator:
         outer, inner = self.parts
         return _ChainRule(self, outer.linearize(inner(x)), inner.linearize(x), x)
+
+    def data_term(self, y: Array, noise: Any, inner: Any = None) -> Any:
+        outer, own = self.parts
+        if inner is not None or not isinstance(outer, NonlinearOperator) or not isinstance(own, LinearOperator):
+            return None
+        return outer.data_term(y, noise, own)
+
+    def first_guess(self, y: Array) -> Array | None:
+        outer, inner = self.parts
+        between = outer.inverse(y) if isinstance(outer, NonlinearOperator) else None
+        if between is None:
+            return None
+        return least_squares_guess(inner, between) if isinstance(inner, LinearOperator) else inner.first_guess(between)
+
+    def transfer(self) -> np.ndarray | None:
+        outer, inner = self.parts
+        return inner.transfer() if outer.pointwise and not isinstance(outer, LinearOperator) else None
 
     def example(self, rng: np.random.Generator) -> np.ndarray:
         inner = self.parts[1]

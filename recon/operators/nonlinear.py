@@ -20,6 +20,8 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import OperatorError, ShapeError
 
+GUESS_STEPS = 8  # conjugate gradient steps of a first guess
+
 
 class NonlinearOperator(Operator):
     """Nonlinear forward operator ``y = F(x)`` with its derivative.
@@ -49,6 +51,9 @@ class NonlinearOperator(Operator):
 
     nonconvex: bool = False
     """Whether the least squares problem has local minima that starts from ``starts(y, rng)`` are to avoid."""
+
+    natural_noise: str | None = None
+    """Noise that the measurement has unless something else is said: "poisson" for a counter of photons."""
 
     def vjp(self, x: Array, r: Array) -> Array:
         """``J(x)^H r``, the adjoint of the derivative at ``x``.
@@ -103,6 +108,21 @@ class NonlinearOperator(Operator):
 
     def first_guess(self, y: Array) -> Array | None:
         """An image near the answer, from which a solver starts; None where the operator knows of none."""
+        return None
+
+    def inverse(self, y: Array) -> Array | None:
+        """An image that is measured as ``y``, roughly, where that can be told at once; None where it cannot."""
+        return None
+
+    def data_term(self, y: Array, noise: Any, inner: LinearOperator | None = None) -> Any:
+        """A data term of this noise with more structure than one of ``F(x)``, such as a convex one, or None.
+
+        ``inner`` stands before this operator, ``F(inner(x))``; ``y`` may be None where only the structure is asked for.
+        """
+        return None
+
+    def transfer(self) -> np.ndarray | None:
+        """The factor at each frequency of a convolution behind which each pixel is transformed alone, or None."""
         return None
 
     def starts(self, y: Array, rng: np.random.Generator) -> Iterator[Array]:
@@ -217,6 +237,15 @@ def _chained(outer: Any, inner: Any) -> NonlinearOperator:
     from recon.operators._nonlinear_combinations import Chain
 
     return Chain(outer, inner)
+
+
+def least_squares_guess(operator: LinearOperator, y: Array) -> Array:
+    """A few conjugate gradient steps from zero."""
+    from solvers.krylov import CGLS
+    from solvers.loop import unroll
+
+    back = operator.adjoint(y)
+    return unroll(CGLS(operator, y), arrays.zeros(tuple(back.shape), back), GUESS_STEPS)
 
 
 class PointwiseOperator(NonlinearOperator):

@@ -1,0 +1,96 @@
+"""How a nonlinear operator is reconstructed: where the solver starts, and from which of several starts it goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recon.operators.base import LinearOperator, Operator
+from recon.operators.nonlinear import least_squares_guess
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import ArgumentError
+from solvers.loop import solve
+
+TRIAL_STEPS = 100  # of the solve that judges a start
+TRIAL_TOL = 5e-3
+
+
+def is_nonlinear(operator: Any) -> bool:
+    """Whether an operator has no adjoint but that of its derivative."""
+    return isinstance(operator, Operator) and not isinstance(operator, LinearOperator)
+
+
+def nonlinear_guess(operator: Any, y: Array) -> Array:
+    """The operator's own first guess; else a few steps on the problem linearised at zero, or at one where that is flat.
+
+    A step is kept only where it explains the measurement better than the image at which it was linearised.
+    """
+    own = operator.first_guess(y)
+    if own is not None:
+        return own
+    flat = _blank(operator, y)
+    if not operator.has_jvp:
+        return flat
+    for level in (0.0, 1.0):
+        x = flat + level
+        J = operator.linearize(x)
+        residual = y - operator(x)
+        if arrays.to_float(arrays.norm(J.adjoint(residual))) > 0:
+            step = least_squares_guess(J, residual)
+            return x + step if _misfit(operator, x + step, y) < _misfit(operator, x, y) else x
+    return flat
+
+
+def _blank(operator: Any, y: Array) -> Array:
+    """Zeros of the images' shape and kind."""
+    batch = tuple(y.shape[: y.ndim - len(operator.out_shape)])
+    kind = operator.kind if operator.kind != "any" else "complex" if arrays.is_complex(y) else "real"
+    like = arrays.asarray(np.zeros(1, dtype=complex if kind == "complex" else float), y)
+    return arrays.zeros(batch + operator.in_shape, like)
+
+
+def _misfit(operator: Any, x: Array, y: Array) -> float:
+    size = arrays.to_float(arrays.norm(operator(x) - y))
+    return size if np.isfinite(size) else np.inf
+
+
+def best_start(
+    algorithm: Any, operator: Any, y: Array, first: Array, rng: np.random.Generator
+) -> tuple[Array, int, int]:
+    """The start from which a short solve reaches the lowest objective: the image reached, which it was, of how many."""
+    starts = [first, *operator.starts(y, rng)]
+    if len(starts) == 1:
+        return first, 1, 1
+    reached = [solve(algorithm, x0, max_iter=TRIAL_STEPS, tol=TRIAL_TOL, objective=False).image for x0 in starts]
+    values = [arrays.to_float(algorithm.objective(x)) for x in reached]
+    values = [value if np.isfinite(value) else np.inf for value in values]
+    best = int(np.argmin(values))
+    return reached[best], best + 1, len(starts)
+
+
+def nonlinear_solver(operator: Any, noise: Any) -> tuple[str, str]:
+    """Name of the solver that suits a nonlinear operator, and the reason."""
+    if _is_closed(operator.data_term(None, noise)):
+        return "admm", "the data term is convex, and what stands before it linear: closed form"
+    if not operator.has_jvp:
+        return "fista", "the operator is nonlinear and gives gradients only"
+    return "levenberg-marquardt", "the operator is nonlinear: damped Gauss-Newton steps, conjugate gradients inside"
+
+
+def _is_closed(data: Any) -> bool:
+    """Whether a data term is one of a convolution, with a proximal map."""
+    return data is not None and data.linear and data.proximable and data.operator.fourier_gram() is not None
+
+
+def require_nonlinear_solver(name: str, operator: Any, noise: Any, taken: tuple[str, ...]) -> None:
+    """Refuse a solver that takes linear operators only."""
+    if not is_nonlinear(operator) or name in taken:
+        return
+    data = operator.data_term(None, noise)
+    if data is None or not data.linear:
+        raise ArgumentError(
+            f"solver is {name!r}, which takes linear operators; {operator!r} is not. "
+            f"Use solver='auto', {', '.join(map(repr, taken[:-1]))} or {taken[-1]!r}."
+        )
