@@ -1,4 +1,4 @@
-"""Blur by a known point spread function."""
+"""Blur by a point spread function."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from recon.operators._convolution import METHODS, Method, convolution_for
 from recon.operators._cosine_filter import is_symmetric
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Crop, Identity
+from recon.operators.unknown import Parametrised
+from recon.operators.unknown import Unknown as UnknownParameter
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, suggestion
@@ -35,7 +37,7 @@ CONTRADICTING_BORDER = 1.25  # excess along the border; white noise has 1, up to
 FEW = 200  # samples along the border
 
 
-class Blur(LinearOperator):
+class Blur(Parametrised, LinearOperator):
     r"""Convolution with a point spread function (PSF): ``y[i] = sum_j psf[j] x[i - j + c]``.
 
     The centre ``c`` of the PSF is ``k // 2`` on an axis of ``k`` entries, and a periodic blur equals
@@ -44,8 +46,9 @@ class Blur(LinearOperator):
 
     Parameters
     ----------
-    psf : array
-        Real point spread function, one axis for each axis of ``shape``.
+    psf : array or Unknown
+        Real point spread function, one axis for each axis of ``shape``. ``Unknown(shape=(25, 25))``, as large as the
+        blur may be, is estimated from the photograph's edges (blind deconvolution), at best up to a shift.
     shape : tuple of int
         Shape of the measurement, in pixels.
     boundary : {"periodic", "reflecting", "unknown"}
@@ -80,6 +83,9 @@ class Blur(LinearOperator):
     method of multipliers", IEEE Trans. Image Process. 22 (2013).
     M. K. Ng, R. H. Chan, W.-C. Tang, "A fast algorithm for deblurring models with Neumann boundary conditions", SIAM
     J. Sci. Comput. 21 (1999): the closed form under reflecting boundaries.
+    L. Xu, S. Zheng, J. Jia, "Unnatural L0 sparse representation for natural image deblurring", CVPR 2013; J. Pan,
+    Z. Hu, Z. Su, M.-H. Yang, "Deblurring text images via L0-regularized intensity and gradient prior", CVPR 2014: the
+    estimate of an unknown PSF.
 
     Examples
     --------
@@ -89,6 +95,7 @@ class Blur(LinearOperator):
     """
 
     interior: tuple[slice, ...]
+    parameters = ("psf",)
 
     def __init__(
         self,
@@ -202,6 +209,34 @@ class Blur(LinearOperator):
         energy = arrays.filter_fourier(y, removed.astype(y.dtype), gram.ndim) ** 2
         outer, inner = (float(energy[..., where].mean()) for where in (~within, within))
         return math.sqrt(outer / inner) if inner > 0 else 0.0
+
+    @classmethod
+    def neutral(cls, name: str, unknown: UnknownParameter, arguments: dict[str, Any]) -> np.ndarray:
+        size = unknown.shape if unknown.start is None else unknown.start.shape
+        if size is None:
+            raise ShapeError(
+                "psf is Unknown without a shape; expected one that holds the blur. Pass Unknown(shape=(25, 25)); a "
+                "frame that is too large does little harm."
+            )
+        point = np.zeros(size)
+        point[tuple(k // 2 for k in size)] = 1.0
+        return point
+
+    @classmethod
+    def estimated(cls, y: np.ndarray, names: Any, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
+        from recon.operators._blind_psf import estimated_psf
+
+        return {"psf": estimated_psf(y, names["psf"], periodic=arguments["boundary"] == "periodic")}
+
+    def in_parameter(self, name: str, x: np.ndarray) -> LinearOperator:
+        from recon.operators._of_the_psf import OfThePSF
+
+        seen = self.interior
+        if self.boundary == "reflecting":
+            around = list(zip(*reach(self.psf), strict=True))
+            x = np.pad(x, [(0, 0)] * (x.ndim - len(around)) + around, mode="symmetric")
+            seen = tuple(slice(low, low + n) for (low, _), n in zip(around, self.out_shape, strict=True))
+        return OfThePSF(x, self.psf.shape, seen)
 
     def __repr__(self) -> str:
         return f"Blur({self.out_shape}, psf {self.psf.shape}, boundary={self.boundary!r})"

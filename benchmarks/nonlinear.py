@@ -1,0 +1,23 @@
+"""Print the figures of nonlinear measurements that must hold: ``python -m benchmarks.nonlinear [section ...]``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from benchmarks import blind
+
+SECTIONS = {
+    "blind": ("Blind deconvolution", blind.main),
+}
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    for name, (title, section) in SECTIONS.items():
+        if not arguments or name in arguments:
+            print(f"\n== {title}", flush=True)
+            section()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
