@@ -157,6 +157,10 @@ class Scaled(Prior):
         """Gradient, where the prior scaled has one."""
         return self.factor * self.prior.gradient(x)  # type: ignore[attr-defined]
 
+    def curvature(self) -> float:
+        """Bound of the second derivative, where the prior scaled has one."""
+        return self.factor * float(self.prior.curvature())  # type: ignore[attr-defined]
+
     def _value(self, x: Array) -> Any:
         return self.factor * self.prior.value(x)
 

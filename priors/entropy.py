@@ -53,6 +53,11 @@ class Entropy(Prior):
     def __post_init__(self) -> None:
         object.__setattr__(self, "level", positive_float("level", self.level))
 
+    def gradient(self, x: Array) -> Array:
+        """``log(x / level)``, where ``x > 0``; its value next to 0 elsewhere, so that a step leads back."""
+        x = self._admit("x", x)
+        return arrays.namespace(x).log(x.clip(min=self.level * arrays.eps(x) ** 4) / self.level)
+
     def _value(self, x: Array) -> Any:
         xp = arrays.namespace(x)
         positive = xp.where(x > 0, x, 1.0 + 0 * x)

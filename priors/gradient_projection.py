@@ -208,7 +208,7 @@ def solve_generic(
     v: Array, dual: Array, strength: Any, groups: GroupNorm, bounds: tuple[Any, Any], iterations: int, tol: float | None
 ) -> tuple[Array, Array, float]:
     """The same for arrays of any kind, with gradients for torch; the images of a batch stop together."""
-    K = groups.gradient
+    K = groups.operator
     ascent = 1.0 / (strength * squared_norm(K.scales, tuple(v.shape[v.ndim - K.ndim :])))
     y = previous = dual * arrays.asarray(inner_differences(tuple(v.shape[v.ndim - K.ndim :])), v)
     value, age, relative = -math.inf, 0, 0.0
@@ -234,7 +234,7 @@ def _certificate(v: Array, y: Array, strength: Any, groups: GroupNorm, bounds: t
     """Largest relative duality gap of an image, as far as rounding lets it be seen, and the dual objective of all."""
     if arrays.is_torch(v):
         v, y = v.detach(), y.detach()
-    strength, K = arrays.to_float(strength), groups.gradient
+    strength, K = arrays.to_float(strength), groups.operator
     x = _primal(v, y, strength, K, bounds)
     Kx = K(x)
     axes = tuple(range(-K.ndim, 0)) + (() if groups.channel_axis is None else (groups.channel_axis,))

@@ -28,7 +28,7 @@ class GroupNorm(Prior):
 
     Parameters
     ----------
-    gradient : Gradient
+    operator : Gradient
         ``K``.
     isotropic : bool
         Whether the directions are coupled.
@@ -41,7 +41,7 @@ class GroupNorm(Prior):
         ``|z_g| - smoothing / 2`` (Huber). 0 is the norm itself.
     """
 
-    gradient: Gradient
+    operator: Gradient
     isotropic: bool = True
     channel_axis: int | None = None
     weight: float = 1.0
@@ -49,14 +49,14 @@ class GroupNorm(Prior):
 
     @property
     def image_ndim(self) -> int:
-        channels = 0 if self.channel_axis is None else -self.channel_axis - self.gradient.ndim
-        return self.gradient.ndim + 1 + channels
+        channels = 0 if self.channel_axis is None else -self.channel_axis - self.operator.ndim
+        return self.operator.ndim + 1 + channels
 
     def norms(self, z: Array) -> Array:
         """``|z_g|`` of every group; the axes summed over are kept with length 1."""
-        axes = ((-self.gradient.ndim - 1,) if self.isotropic else ()) + self._channel_axes
+        axes = ((-self.operator.ndim - 1,) if self.isotropic else ()) + self._channel_axes
         if arrays.is_torch(z):
-            if self.gradient.periodic:
+            if self.operator.periodic:
                 z = z * self._inner(z)
             # The gradient of this norm at 0 is 0, where that of a square root is infinite.
             return arrays.namespace(z).linalg.vector_norm(z, dim=axes, keepdim=True) if axes else z.abs()
@@ -96,23 +96,23 @@ class GroupNorm(Prior):
             ``|K x - z_new|^2``, ``|z_new - z|^2``, ``|z_new|^2`` and ``|u_new|^2``, without gradients.
         """
         fits = all(isinstance(a, np.ndarray) and a.dtype == x.dtype and a.dtype.kind in "fc" for a in (x, q))
-        body = self._split_kernel if fits and self.gradient.periodic else self._split_generic
+        body = self._split_kernel if fits and self.operator.periodic else self._split_generic
         return body(x, q, step, relax)
 
     def _split_generic(self, x: Array, q: Array, step: Any, relax: float) -> Any:
-        Kx, z = self.gradient(x), self.prox(q, step)
+        Kx, z = self.operator(x), self.prox(q, step)
         q_new = relax * (Kx - z) + q
         z_new = self.prox(q_new, step)
         u_new = q_new - z_new
         squares = tuple(arrays.to_float(arrays.dot(r, r)) for r in (Kx - z_new, z_new - z, z_new, u_new))
-        return q_new, self.gradient.adjoint(z_new - u_new), squares
+        return q_new, self.operator.adjoint(z_new - u_new), squares
 
     def split_step_in_place(self, x: np.ndarray, q: np.ndarray, step: float, relax: float, b: np.ndarray) -> Any:
         """:meth:`split_step` of one real image, the next sum written to ``q`` and ``K^H (z_new - u_new)`` to ``b``.
 
         Returns the squares. All arrays are contiguous and of one dtype; ``K`` is periodic.
         """
-        layout = Layout(self.gradient.ndim)
+        layout = Layout(self.operator.ndim)
         px, pq, pb = layout.pack(x), layout.pack(q, directions=True), layout.pack(b)
         own = max(tile_rows(px, len(q)), -(-px.shape[3] // arrays.threads()))
         starts = np.arange(0, px.shape[3], own)
@@ -130,11 +130,11 @@ class GroupNorm(Prior):
             part += z
 
     def _split_kernel(self, x: np.ndarray, q: np.ndarray, step: Any, relax: float) -> Any:
-        layout = Layout(self.gradient.ndim, self.channel_axis)
+        layout = Layout(self.operator.ndim, self.channel_axis)
         px, pq = layout.pack(x), layout.pack(q, directions=True)
         q_new, b = np.empty_like(pq), np.empty_like(px)
         none = np.empty((*pq.shape[:4], 0, pq.shape[5]), pq.dtype)
-        squares = self._run_split_kernel(px, pq, none, q_new, b, tile_rows(px, self.gradient.ndim), step, relax)
+        squares = self._run_split_kernel(px, pq, none, q_new, b, tile_rows(px, self.operator.ndim), step, relax)
         return layout.unpack(q_new, q.shape, directions=True), layout.unpack(b, x.shape), squares
 
     def _run_split_kernel(
@@ -148,7 +148,7 @@ class GroupNorm(Prior):
         least = float(np.finfo(x.dtype).tiny)  # a group of zeros and a step of 0 must not divide 0 by 0
         run_blocks(
             kernels.split_tiles, q.size, len(x) * -(-x.shape[3] // own), own, x, q, before, q_new, b,
-            np.array(self.gradient.scales, x.dtype), number(max(step, least)),
+            np.array(self.operator.scales, x.dtype), number(max(step, least)),
             number(max(step + self.smoothing, least)), number(relax), self.isotropic, sums,
         )  # fmt: skip
         return tuple(float(total) for total in sums.sum(axis=(0, 1, 2)))
@@ -165,7 +165,7 @@ class GroupNorm(Prior):
         factor = shrinkage(self.norms(z), self.weight * step, self.smoothing)
         if arrays.is_torch(z):
             inner = self._inner(z)
-            return z * (factor * inner + (1 - inner)) if self.gradient.periodic else z * factor
+            return z * (factor * inner + (1 - inner)) if self.operator.periodic else z * factor
         out = z * factor
         for border in self._wrapping:
             out[border] = z[border]
@@ -180,19 +180,37 @@ class GroupNorm(Prior):
 
     def _inner(self, z: Array) -> Array:
         """1 for the differences that count and 0 for those that wrap around, broadcastable to ``z``."""
-        return arrays.asarray(inner_differences(tuple(z.shape[z.ndim - self.gradient.ndim :])), z)
+        return arrays.asarray(inner_differences(tuple(z.shape[z.ndim - self.operator.ndim :])), z)
 
     @property
     def _wrapping(self) -> list[tuple[Any, ...]]:
         """Indices of the differences that wrap around."""
-        ndim = self.gradient.ndim
+        ndim = self.operator.ndim
         rest = slice(None)
         borders = [(..., axis, *(rest,) * axis, -1, *(rest,) * (ndim - 1 - axis)) for axis in range(ndim)]
-        return borders if self.gradient.periodic else []
+        return borders if self.operator.periodic else []
 
     @property
     def _channel_axes(self) -> tuple[int, ...]:
         return () if self.channel_axis is None else (self.channel_axis - 1,)
+
+
+@dataclass(frozen=True)
+class HuberGroupNorm(GroupNorm):
+    """:class:`GroupNorm` with ``smoothing`` above 0, which makes it differentiable."""
+
+    def gradient(self, z: Array) -> Array:
+        """``weight * z_g / max(|z_g|, smoothing)``, nothing for the differences that wrap around."""
+        slope = z * (self.weight / self.norms(z).clip(min=self.smoothing))
+        if arrays.is_torch(z):
+            return slope * self._inner(z) if self.operator.periodic else slope
+        for border in self._wrapping:
+            slope[border] = 0
+        return slope
+
+    def curvature(self) -> float:
+        """Bound of the second derivative."""
+        return self.weight / self.smoothing
 
 
 def shrinkage(size: Array, step: Any, smoothing: float = 0.0) -> Array:

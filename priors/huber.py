@@ -7,7 +7,8 @@ from typing import Any
 
 from priors.composite import Composite, check_channel_axis
 from priors.differences import Gradient
-from priors.group_norm import GroupNorm
+from priors.group_norm import HuberGroupNorm
+from solvers.arrays import Array
 from solvers.protocols import Term
 from solvers.validation import positive_float
 
@@ -69,9 +70,15 @@ class HuberTV(Composite):
         """One term, of the periodic gradient, in which differences that wrap around do not count."""
         return (self._term(periodic=True),)
 
+    def gradient(self, x: Array) -> Array:
+        """``D^H h'(D x)``."""
+        x = self._admit("x", x)
+        term = self._composition()
+        return term.adjoint(term.function.gradient(term.apply(x)))
+
     def _composition(self) -> Term:
         return self._term(periodic=False)
 
     def _term(self, *, periodic: bool) -> Term:
         K = Gradient(self.ndim, self.spacing, periodic=periodic)
-        return Term(GroupNorm(K, self.isotropic, self.channel_axis, smoothing=self.delta), K)
+        return Term(HuberGroupNorm(K, self.isotropic, self.channel_axis, smoothing=self.delta), K)

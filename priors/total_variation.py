@@ -124,9 +124,9 @@ class TotalVariation(Prior):
 
     def _value(self, x: Array) -> Any:
         if arrays.is_torch(x):
-            return self._groups.norms(self._groups.gradient(x)).sum()
+            return self._groups.norms(self._groups.operator(x)).sum()
         packed = Layout(self.ndim, self.channel_axis).pack(x)
-        return packed_value(packed, self._groups.gradient.scales, self.isotropic)
+        return packed_value(packed, self._groups.operator.scales, self.isotropic)
 
     def _prox(self, v: Array, step: Any) -> Array:
         return self.prox_from(v, step)[0]
@@ -164,7 +164,7 @@ class TotalVariation(Prior):
     def _solve_packed(
         self, v: np.ndarray, step: float, dual: np.ndarray, bounds: tuple[float, float], iterations: int, tol: Any
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        layout, scales = Layout(self.ndim, self.channel_axis), self._groups.gradient.scales
+        layout, scales = Layout(self.ndim, self.channel_axis), self._groups.operator.scales
         packed = layout.pack(v)
         if self.ndim == 1 and packed.shape[1] == 1:
             x, y, gap = exact_lines(packed, step * scales[0], bounds)

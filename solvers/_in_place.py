@@ -70,7 +70,7 @@ class FusedPart:
     def value(self, x: np.ndarray) -> float:
         """The function at ``K x``."""
         gradient = replace(self.operator, periodic=False)  # what wraps around does not count
-        function, total = replace(self.function, gradient=gradient), 0.0
+        function, total = replace(self.function, operator=gradient), 0.0
         for block in blocks(x.shape):
             differences = gradient(x[block.start : block.stop + 1])
             total += function.value(differences[:, : block.stop - block.start])

@@ -213,7 +213,7 @@ def term_curvature(term: Any, shape: tuple[int, ...]) -> float:
     ``g.curvature()`` where it has one; for a quadratic ``g`` the norm of its gradient, which is linear.
     """
     function = term.function
-    if hasattr(function, "curvature"):
+    if hasattr(getattr(function, "prior", function), "curvature"):  # that of a multiple follows from what it multiplies
         own = float(function.curvature())
     elif getattr(function, "is_quadratic", False):
         own = lanczos_norm(function.gradient, term.apply(np.zeros(shape)).shape, dtype=np.float64) ** 2

@@ -11,12 +11,13 @@ import torch
 from scipy.optimize import brentq, minimize
 from scipy.special import lambertw
 
-from priors import Entropy, KnownRegion, Laplacian, NonNegative, NormBall, Simplex, Sobolev, Tikhonov
+import solvers
+from priors import Entropy, HuberTV, KnownRegion, Laplacian, NonNegative, NormBall, Simplex, Sobolev, Tikhonov
 from priors.differences import Gradient
 from priors.entropy import lambert_of_exp
 from priors.sobolev import FractionalLaplacian
 from recon import check_prior
-from recon.operators import Identity
+from recon.operators import Blur, Identity
 from solvers.admm import ADMM
 from solvers.data_terms import LeastSquares
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, OptionError, ShapeError
@@ -79,6 +80,41 @@ def test_smoothness_is_quadratic(prior, shape):
     assert 0.5 * (x * gradient).sum() == pytest.approx(prior.value(x), rel=1e-10)
     p = prior.prox(x, 0.7)
     np.testing.assert_allclose(p + 0.7 * prior.gradient(p), x, atol=1e-10)
+
+
+DIFFERENTIABLE = [
+    (HuberTV(0.3), (6, 5)),
+    (2.0 * HuberTV(0.3, isotropic=False, spacing=(1.0, 2.0)), (6, 5)),
+    (HuberTV(0.2, 3, channel_axis=-4), (2, 3, 4, 3)),
+    (0.7 * Entropy(0.6), (6, 5)),
+]
+
+
+@pytest.mark.parametrize(("prior", "shape"), DIFFERENTIABLE, ids=lambda p: repr(p)[:60])
+def test_gradients_are_those_of_finite_differences(prior, shape):
+    x, d, h = 0.1 + np.abs(random(shape)), random(shape, seed=1), 1e-6
+    numeric = (prior.value(x + h * d) - prior.value(x - h * d)) / (2 * h)
+    assert (prior.gradient(x) * d).sum() == pytest.approx(numeric, rel=1e-6)
+    terms = sum(t.adjoint(t.function.gradient(t.apply(x))) for t in prior.terms())
+    np.testing.assert_allclose(terms, prior.gradient(x), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "OGM", "GradientDescent", "OrderedSubsets"])
+def test_gradient_solvers_reach_the_minimiser_of_huber_tv(name):
+    A, y = Blur(np.ones((3, 3)) / 9, (8, 9)), random((8, 9))
+    data, prior = LeastSquares(A, y), HuberTV(0.1)
+    wanted = solve(ADMM(data, prior, 0.2), 0 * y, max_iter=3000, tol=1e-12).image
+    found = solve(getattr(solvers, name)(data, prior, 0.2), 0 * y, max_iter=3000, tol=1e-10).image
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_quasi_newton_reaches_the_minimiser_of_the_entropy():
+    y = random((8, 9))
+    data, prior = LeastSquares(Identity(y.shape), y), Entropy(0.5)
+    found = solve(solvers.LBFGS(data, prior, 0.3), np.full(y.shape, 0.5), max_iter=500, tol=1e-12).image
+    np.testing.assert_allclose(found, prior.prox(y, 0.3), atol=1e-6)
+    with pytest.raises(ArgumentError, match="no bound of its curvature"):
+        solve(solvers.OGM(data, prior, 0.3), y)
 
 
 def test_orders_one_and_two_are_gradient_and_laplacian():
