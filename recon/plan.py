@@ -104,6 +104,7 @@ def plan(
     callback: Any = None,
     progress: bool = False,
     rng: Any = None,
+    uncertainty: bool = False,
     return_info: bool = False,
 ) -> Plan:
     """Say what :func:`recon.reconstruct` would do with the same arguments, without solving.

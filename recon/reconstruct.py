@@ -17,8 +17,10 @@ from recon.noise import Gaussian, Poisson
 from recon.operators.unknown import Family
 from recon.plan import DEFAULT_TOL, Decision, Plan, Request, channels_back, prepare
 from recon.selection import Choice, Problem, background, choose_strength, measured_count
+from recon.uncertainty import pixelwise
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.errors import ArgumentError
 from solvers.loop import Solution, Status, solve
 from solvers.validation import known_keywords
 
@@ -51,6 +53,7 @@ class Info:
     warnings: tuple[str, ...]
     objection: str | None = None  # why the operator cannot have made this measurement
     unknowns: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # parameters found with the image
+    uncertainty: Array | None = field(default=None, repr=False)  # root mean square error of each pixel, where asked for
 
     @property
     def trusted(self) -> bool:
@@ -95,6 +98,7 @@ def reconstruct(
     callback: Callable[[Any, int], Any] | None = None,
     progress: bool = False,
     rng: Any = None,
+    uncertainty: bool = False,
     return_info: bool = False,
 ) -> Any:
     """Reconstruct the image ``x`` of ``y = A x + noise``, or of ``y = F(x) + noise``: nothing to tune.
@@ -136,6 +140,9 @@ def reconstruct(
         Show a progress bar on the standard error stream.
     rng : int or numpy.random.Generator, optional
         Source of the random probes; by default the same for every call.
+    uncertainty : bool
+        Also estimate how wrong each pixel may be, by eight simulated measurements of the result: ``info.uncertainty``,
+        in the unit and of the shape of the image. See :mod:`recon.uncertainty` for what it cannot see.
     return_info : bool
         Also return what was decided and how it went.
 
@@ -168,6 +175,10 @@ def reconstruct(
         }  # fmt: skip
         found = with_unknowns(y, operator, channel_axis, given, partial(reconstruct, return_info=True))
         return found if return_info else found[0]
+    if uncertainty and not return_info:
+        raise ArgumentError(
+            "uncertainty is True and return_info is False; the uncertainty is part of the info. Pass return_info=True."
+        )
     begin = time.perf_counter()
     request = prepare(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
@@ -188,6 +199,7 @@ def reconstruct(
     for text in doubts:
         warnings.warn(text, ReconstructionWarning, stacklevel=3)
     image = _within_bounds(plan.prior, found.image)
+    spread = pixelwise(image, plan, builder(plan), rng, request.to_image) if uncertainty else None
     if request.to_image is not None:
         image = request.to_image(image)
     image = channels_back(image, channel_axis, request.operator)
@@ -197,8 +209,9 @@ def reconstruct(
     seconds = {"selection": selected - begin, "solve": end - selected, "total": end - begin}
     choice = None if choice is None else replace(choice, warm=None)  # it holds the arrays of the search
     return image, Info(
-        plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts, objection
-    )
+        plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts, objection,
+        uncertainty=None if spread is None else channels_back(spread, channel_axis, request.operator),
+    )  # fmt: skip
 
 
 def first_guess(operator: Any, y: Array) -> Array:
