@@ -16,6 +16,7 @@ from recon.bench import problems
 from recon.uncertainty import coverage
 
 SMOOTH = 2.0
+LINE = "{:.2f} {:.2f}   {:.2f}   {:.2f}"
 
 
 def main() -> None:
@@ -34,8 +35,8 @@ def main() -> None:
             found = coverage(problem.truth, image, info.uncertainty)
             error = np.sqrt(gaussian_filter(np.abs(image - problem.truth) ** 2, SMOOTH))
             rows.append((*found, np.corrcoef(error.ravel(), info.uncertainty.ravel())[0, 1]))
-            print(f"{problem.name + ' ' + name:24s} {'%.2f %.2f   %.2f   %.2f' % rows[-1]}", flush=True)
-    print(f"{'mean':24s} {'%.2f %.2f   %.2f   %.2f' % tuple(np.mean(rows, axis=0))}")
+            print(f"{problem.name + ' ' + name:24s} {LINE.format(*rows[-1])}", flush=True)
+    print(f"{'mean':24s} {LINE.format(*np.mean(rows, axis=0))}")
 
 
 if __name__ == "__main__":
