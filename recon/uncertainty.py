@@ -107,7 +107,8 @@ def bootstrap(
 def coverage(truth: Any, image: Any, uncertainty: Any) -> tuple[float, float, float]:
     """How well an uncertainty is calibrated.
 
-    Share of the pixels within one and two of it (0.68 and 0.95 for Gaussian errors), and a ratio, which is the root mean square uncertainty over the root mean square error.
+    Share of the pixels within one and two of it (0.68 and 0.95 for Gaussian errors), and the root mean square
+    uncertainty over the root mean square error.
     """
     error, expected = np.abs(np.asarray(image) - np.asarray(truth)), np.asarray(uncertainty)
     within = [float((error <= k * expected).mean()) for k in (1, 2)]
