@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from recon._search import MAX_TRIALS, Trial
 from recon.noise import Poisson
-from recon.selection import FACTOR, MAX_TRIALS, Problem, Trial, Warm, measured_count
+from recon.selection import Problem, Warm, measured_count
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
 
 CLOSE = 0.01  # log residual over noise that is near enough
-L_CURVE_REACH = 3  # strengths tried to each side, FACTOR apart
+FACTOR = 3.0  # spacing of the strengths tried
+L_CURVE_REACH = 3  # strengths tried to each side
 
 
 class Discrepancy(Warm):

@@ -25,29 +25,29 @@ from typing import Any
 
 import numpy as np
 
+from recon._search import FACTOR, Trial, minimise
 from recon.noise import Poisson
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.loop import solve
 
 HELD_OUT = 0.1  # fraction of the samples kept back
-FACTOR = 3.0  # first spacing of the strengths tried
-FINE = 1.5  # spacing at which the search ends
-MAX_TRIALS = 14
+USUAL_TOL = 5e-3  # of the solves of a search
+BALANCE = 1.5  # strength * prior(x) at the best strength, over the variance of the noise that is fitted; 1 to 3
+NOTICEABLE = 0.3  # gain over the best trial, relative to the noise fitted, up to which a parabola is believed
 ENOUGH = 1e-7  # risk over the power of the measurement (70 dB below it) that need not become smaller
-LEVEL = 1e-4  # relative change of the risk that is no change
 INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
+FIRST = 0.5  # how much more strictly the first solve is judged, which the others start from
+SHARE = 0.33  # least steps of the others, over those of the first
+FEWEST = 4  # steps before the first look at the risk
+LOOK_EVERY = 2  # steps from one look at the risk to the next
+SETTLED = 0.1  # change of the risk still to come, over that of the noise fitted, at which a solve ends
+HELD_SETTLED = 0.02  # the same over the risk itself
+SLOWEST, UNKNOWN = 0.95, 0.8  # largest share of a change that is left at the next look; the share assumed at first
 KEPT = 3  # states kept to start from: the bracket of the search
 LARGE = 2**22  # pixels from which memory matters more, and only the last state is kept
+MOST_FITTED = 0.5  # degrees of freedom over samples from which samples are held out as well
 PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One strength that was tried."""
-
-    strength: float
-    risk: float
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class Problem:
     tol: float
     patience: int = 1  # looks that must find a solve converged
 
+    @property
+    def slack(self) -> float:
+        """How much of the usual inaccuracy of the search a tolerance allows."""
+        return min(self.tol / USUAL_TOL, 1.0)
+
 
 def choose_strength(problem: Problem, start: float, criterion: str, rng: np.random.Generator) -> Choice:
     """Find the strength with the smallest predicted risk.
@@ -94,12 +99,8 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
     rng : numpy.random.Generator
         Source of the probe and of the samples kept back.
     """
-    if criterion == "gcv and held-out":
-        first = choose_strength(problem, start, "gcv", rng)
-        second = choose_strength(problem, first.strength, "held-out", rng)
-        strength = math.sqrt(first.strength * second.strength)
-        trials = first.trials + second.trials
-        return Choice(strength, criterion, trials, first.divergence, first.level, first.warm)
+    if criterion in ("seen and unseen", "gcv and held-out"):
+        return _with_held_out(problem, start, criterion, rng)
     from recon import _criteria
 
     if criterion in ("discrepancy", "l-curve"):
@@ -108,78 +109,53 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         return Choice(strength, criterion, trials, warm=seeker.warm)
     judges: dict[str, Callable[[], Any]] = {
         "held-out": lambda: _HeldOut(problem, rng),
-        "seen and unseen": lambda: _SeenAndUnseen(problem, rng),
         "whiteness": lambda: _criteria.Whiteness(problem),
     }
     judge = judges.get(criterion, lambda: _Predicted(problem, rng))()
-    power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
-    strength, trials = minimise(judge.measure, judge.rank, start, enough=ENOUGH * power)
+    strength, trials = _searched(problem, judge, start)
     return Choice(strength, criterion, trials, judge.divergence, judge.level, judge.warm)
 
 
-def minimise(
-    measure: Callable[[float], Any], rank: Callable[[list[Any]], list[float]], start: float, *, enough: float = 0.0
-) -> tuple[float, tuple[Trial, ...]]:
-    """Minimise a risk over log-strength: steps of ``FACTOR`` until it rises on both sides, then parabolas.
-
-    ``measure`` gives the figures of one strength, ``rank`` the risks of all that were tried, from their figures. A
-    search that leads ever further ends where the risk is flat or below ``enough``.
-    """
-    figures: dict[float, Any] = {}
-    tried: dict[float, float] = {}
-    t, steps = 0.0, 0
-    while len(tried) < MAX_TRIALS:
-        figures[t] = measure(start * math.exp(t))
-        risks = rank(list(figures.values()))
-        tried = {at: r if math.isfinite(r) else math.inf for at, r in zip(figures, risks, strict=True)}
-        points = sorted(tried)
-        best = min(points, key=tried.__getitem__)
-        i = points.index(best)
-        if math.isinf(tried[best]):  # nothing but interpolation so far
-            t = points[-1] + math.log(FACTOR)
-        elif i in (0, len(points) - 1):
-            if _flat(points, tried, i) or tried[best] <= enough:
-                break
-            # From far away (data without noise want next to no strength) the steps lengthen.
-            t = best + math.copysign(math.log(FACTOR) * (1 + steps // 3), i - 0.5)
-            steps += 1
-        else:
-            t = _vertex(points[i - 1 : i + 2], tried)
-            if points[i + 1] - points[i - 1] <= 2 * math.log(FINE) or abs(t - best) < 0.4 * math.log(FINE):
-                best = t
-                break
-    trials = tuple(Trial(start * math.exp(t), value) for t, value in tried.items())
-    return start * math.exp(best), trials
+def _searched(problem: Problem, judge: Any, start: float) -> tuple[float, tuple[Trial, ...]]:
+    power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
+    return minimise(
+        judge.measure, judge.rank, start, enough=ENOUGH * power, propose=judge.propose, matters=lambda: judge.noticeable
+    )
 
 
-def _flat(points: list[float], values: dict[float, float], i: int) -> bool:
-    """Whether the last two steps towards the end point ``i`` changed next to nothing."""
-    towards = [values[t] for t in (points[:3] if i == 0 else points[:-4:-1])]
-    return len(towards) == 3 and math.isfinite(towards[2]) and towards[2] - towards[0] <= LEVEL * abs(towards[2])
-
-
-def _vertex(points: list[float], values: dict[float, float]) -> float:
-    """Abscissa of the vertex of the parabola through three points whose middle one is the lowest."""
-    a, b, c = points
-    p, q = (b - a) * (values[b] - values[c]), (b - c) * (values[b] - values[a])
-    if not math.isfinite(p) or not math.isfinite(q) or p == q:
-        return b
-    return b - 0.5 * ((b - a) * p - (b - c) * q) / (p - q)
+def _with_held_out(problem: Problem, start: float, criterion: str, rng: np.random.Generator) -> Choice:
+    """The smallest predicted risk; where it fits most of the samples, which it judges badly, held-out ones join in."""
+    seen, unseen = _Predicted(problem, rng), _HeldOut(problem, rng)
+    strength, trials = _searched(problem, seen, start)
+    if seen.divergence is None or seen.divergence < MOST_FITTED:
+        criterion = "sure" if problem.sigma_known else "gcv"
+    elif criterion == "seen and unseen":
+        strength, trials = _searched(problem, _SeenAndUnseen(problem, seen, unseen), strength)
+    else:
+        unseen.follow(seen)
+        unseen.noticeable = math.inf  # half of what its parabola errs by is left in the mean
+        other, more = _searched(problem, unseen, strength * FACTOR**2)
+        strength, trials = math.sqrt(strength * other), trials + more
+    return Choice(strength, criterion, trials, seen.divergence, seen.level, seen.warm)
 
 
 class Warm:
     """Solves one strength after another, each from the state of the nearest one."""
 
     item: int | None = None  # which of a batch is the measurement itself
+    noticeable = 0.0  # gain of risk up to which a parabola is believed without a trial
 
     def __init__(self, problem: Problem, operator: Any, y: Array, x0: Array):
         self.problem, self.operator, self.y, self.x0 = problem, operator, y, x0
         self.family: Any = None  # the last algorithm; the next one shares what it worked out
-        self.kept: list[tuple[Any, float]] = []  # states of the last solves, and their strengths
+        self.kept: list[tuple[Any, float, int | None]] = []  # last states, their strengths, which item of them to take
         self.divergence: float | None = None
         self.level: float | None = None
+        self.pace = 0  # steps of the first solve
+        self.noticed = 0.0  # change of the risk still to come at which a solve ends
 
-    def solve(self, strength: float) -> Array:
+    def solve(self, strength: float, settled: Callable[[Any, int], bool] | None = None) -> Array:
+        """The image at a strength; ``settled`` may end the solve before the image has settled."""
         if self.family is None:
             self.family = self.problem.build(self.operator, self.y, strength)
         algorithm = self.family = self.family.at(strength)
@@ -192,17 +168,62 @@ class Warm:
             objective=False,
             patience=self.problem.patience,
             region=self.operator.interior,
+            callback=settled,
         )
+        self.pace = self.pace or found.iterations
         few = arrays.size(self.x0) > LARGE
-        self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength)]
+        self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength, None)]
         return found.image
+
+    def propose(self, strength: float, figures: Any) -> float | None:
+        """A better strength than the first one, whose figures were just measured, if the judge can tell."""
+        return None
 
     def warm(self, algorithm: Any) -> Any:
         """A start of ``algorithm``, for the measurement alone, from the last solve."""
-        return algorithm.restart(*self._nearest(algorithm.strength), self.item)
+        state, strength, item = self._nearest(algorithm.strength)
+        return algorithm.restart(state, strength, self.item if item is None else item)
 
-    def _nearest(self, strength: float) -> tuple[Any, float]:
+    def follow(self, other: Warm) -> None:
+        """Start the next solve from the last states of another judge."""
+        self.kept = [(state, strength, other.item) for state, strength, _ in other.kept]
+        self.pace, self.noticed = other.pace, other.noticed
+
+    def _nearest(self, strength: float) -> tuple[Any, float, int | None]:
         return min(self.kept, key=lambda kept: abs(math.log(kept[1] / strength)))
+
+
+class _Settling:
+    """Callback that ends a solve when the risk has settled.
+
+    It looks at the mean of two iterates: those of splitting methods swing about their limit, and the risk with them.
+    """
+
+    def __init__(self, figures: Callable[[Array], Any], risk: Callable[[Any], tuple[float, float]], pace: int):
+        self.fewest, self.share = (FEWEST, FIRST) if pace == 0 else (max(FEWEST, SHARE * pace), 1.0)
+        self.figures, self.risk = figures, risk  # of an image; risk and the least change of it that is noticed
+        self.images: list[Array] = []  # the last two
+        self.found: Any = None  # figures of their mean
+        self.value = self.change = math.inf
+
+    def __call__(self, state: Any, k: int) -> bool:
+        self.images = [*self.images[-1:], state.x]
+        self.found = None
+        return k >= self.fewest - LOOK_EVERY and k % LOOK_EVERY == 0 and self._settled(k)
+
+    def _settled(self, k: int) -> bool:
+        risk, noticed = self.risk(self.result())
+        change, before = abs(risk - self.value), self.change
+        self.value, self.change = risk, change
+        # Changes shrink by q a look; at first, when q is not known, slowly.
+        q = min(change / before, SLOWEST) if math.isfinite(before) and before > 0 else UNKNOWN
+        return k >= self.fewest and max(change * q / (1 - q), change) <= noticed * self.share
+
+    def result(self) -> Any:
+        """Figures at the end of the solve."""
+        if self.found is None:
+            self.found = self.figures(0.5 * (self.images[0] + self.images[-1]))
+        return self.found
 
 
 @dataclass(frozen=True)
@@ -229,7 +250,20 @@ class _Predicted(Warm):
         super().__init__(problem, problem.operator, xp.stack([y, y + probe]), xp.stack([problem.x0] * 2))
 
     def measure(self, strength: float) -> _Figures:
-        fit, shifted = self.operator(self.solve(strength))
+        settling = _Settling(self._figures, self._risk, self.pace)
+        self.solve(strength, settling)
+        return settling.result()
+
+    def _risk(self, figures: _Figures) -> tuple[float, float]:
+        """Of one strength alone; and what change of it matters."""
+        variance = self._variance(figures)
+        self.noticed = SETTLED * self.problem.slack * 2 * variance * figures.image_divergence
+        if not self.problem.sigma_known and self.filter is None:
+            return _gcv(figures), self.noticed
+        return figures.image_residual + 2 * variance * figures.image_divergence, self.noticed
+
+    def _figures(self, images: Array) -> _Figures:
+        fit, shifted = self.operator(images)
         misfit, response = self.problem.y - (fit + background(self.problem.noise)), shifted - fit
         residual, divergence = self._mean(misfit, self.weights * misfit), self._mean(self.gain, response)
         if self.filter is None:
@@ -238,16 +272,28 @@ class _Predicted(Warm):
         return _Figures(residual, divergence, image_residual, self._mean(self.gain, self._filtered(response)))
 
     def rank(self, tried: list[_Figures]) -> list[float]:
-        variance = 1.0 if isinstance(self.problem.noise, Poisson) else self.problem.noise.sigma**2
         gcv = [_gcv(f) for f in tried]
         best = tried[int(np.argmin(gcv))]
-        self.divergence = best.divergence
-        self.level = math.sqrt(best.residual / (1 - min(best.divergence, INTERPOLATES)))
-        if not self.problem.sigma_known:
-            if self.filter is None:
-                return gcv
-            variance = self.level**2
+        self.divergence, self.level = best.divergence, _level(best)
+        variance = self._variance(best)
+        self.noticeable = NOTICEABLE * self.problem.slack * 2 * variance * best.image_divergence
+        if not self.problem.sigma_known and self.filter is None:
+            return gcv
         return [f.image_residual + 2 * variance * f.image_divergence for f in tried]
+
+    def propose(self, strength: float, figures: _Figures) -> float | None:
+        """Where the prior would be in balance with the noise fitted: ``strength * prior(x) = BALANCE sigma^2 div``."""
+        penalty = getattr(self.family, "penalty", None)
+        if penalty is None or not figures.divergence < INTERPOLATES:
+            return None
+        fitted = BALANCE * self._variance(figures) * figures.divergence * self.count
+        value = arrays.to_float(penalty(self.kept[-1][0].x[self.item]))
+        return strength * fitted / value if value > 0 < fitted else None
+
+    def _variance(self, figures: _Figures) -> float:
+        if isinstance(self.problem.noise, Poisson):
+            return 1.0
+        return float(self.problem.noise.sigma**2) if self.problem.sigma_known else _level(figures) ** 2
 
     def _mean(self, a: Array, b: Array) -> float:
         return arrays.to_float(arrays.dot(a, b)) / self.count
@@ -261,6 +307,11 @@ def _gcv(figures: _Figures) -> float:
     if figures.divergence >= INTERPOLATES:
         return math.inf
     return figures.residual / (1 - figures.divergence) ** 2
+
+
+def _level(figures: _Figures) -> float:
+    """Noise level by the residual."""
+    return math.sqrt(figures.residual / (1 - min(figures.divergence, INTERPOLATES)))
 
 
 def _to_image(operator: Any) -> np.ndarray | None:
@@ -329,7 +380,18 @@ class _HeldOut(Warm):
         super().__init__(problem, kept, problem.y * arrays.asarray(measured & ~back, problem.y), problem.x0)
 
     def measure(self, strength: float) -> float:
-        fit = self.problem.operator(self.solve(strength)) + background(self.problem.noise)
+        settling = _Settling(
+            self._figures, lambda risk: (risk, max(self.noticed, HELD_SETTLED * self.problem.slack * risk)), self.pace
+        )
+        self.solve(strength, settling)
+        return settling.result()
+
+    def propose(self, strength: float, figures: float) -> float | None:
+        """Fewer samples want a stronger prior."""
+        return strength * FACTOR
+
+    def _figures(self, image: Array) -> float:
+        fit = self.problem.operator(image) + background(self.problem.noise)
         misfit = (fit - self.problem.y) * self.back
         return arrays.to_float(arrays.dot(misfit, misfit)) / self.count
 
@@ -340,21 +402,21 @@ class _HeldOut(Warm):
 class _SeenAndUnseen:
     """Risk of an image of which some pixels were measured: predicted for those, held-out for the others."""
 
-    def __init__(self, problem: Problem, rng: np.random.Generator):
-        self.seen, self.unseen = _Predicted(problem, rng), _HeldOut(problem, rng)
+    def __init__(self, problem: Problem, seen: _Predicted, unseen: _HeldOut):
+        self.seen, self.unseen = seen, unseen
         self.share = float(np.mean(problem.operator.sampling))
-        self.warm = self.seen.warm
 
     @property
-    def divergence(self) -> float | None:
-        return self.seen.divergence
+    def noticeable(self) -> float:
+        return self.seen.noticeable
 
-    @property
-    def level(self) -> float | None:
-        return self.seen.level
+    def propose(self, strength: float, figures: tuple[_Figures, float]) -> float | None:
+        return self.seen.propose(strength, figures[0])
 
     def measure(self, strength: float) -> tuple[_Figures, float]:
-        return self.seen.measure(strength), self.unseen.measure(strength)
+        seen = self.seen.measure(strength)
+        self.unseen.follow(self.seen)
+        return seen, self.unseen.measure(strength)
 
     def rank(self, tried: list[tuple[_Figures, float]]) -> list[float]:
         # Both estimates carry the same noise variance on top, so their weighted sum is the risk plus a constant.

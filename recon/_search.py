@@ -1,0 +1,103 @@
+"""Search of the strength at which a risk is smallest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+FACTOR = 2.5  # spacing of the strengths tried
+FINE = 1.5  # spacing at which the search ends in any case
+FARTHEST = 27.0  # factor by which a proposal may lead away from the first strength
+MAX_TRIALS = 14
+LEVEL = 1e-4  # relative change of the risk that is no change
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One strength that was tried."""
+
+    strength: float
+    risk: float
+
+
+def minimise(
+    measure: Callable[[float], Any],
+    rank: Callable[[list[Any]], list[float]],
+    start: float,
+    *,
+    enough: float = 0.0,
+    propose: Callable[[float, Any], float | None] = lambda strength, figures: None,
+    matters: Callable[[], float] = lambda: 0.0,
+) -> tuple[float, tuple[Trial, ...]]:
+    """Minimise a risk over log-strength: steps of ``FACTOR`` until it rises on both sides, then parabolas.
+
+    Parameters
+    ----------
+    measure : callable
+        The figures of one strength.
+    rank : callable
+        The risks of all strengths tried, from their figures.
+    start : float
+        First strength.
+    enough : float
+        Risk below which a search that leads ever further ends; it also ends where the risk is flat.
+    propose : callable
+        From the first strength and its figures, a better strength or None.
+    matters : callable
+        What a parabola may promise over the best strength tried and yet be believed without a trial.
+    """
+    figures: dict[float, Any] = {}
+    tried: dict[float, float] = {}
+    t, steps = 0.0, 0
+    while len(tried) < MAX_TRIALS:
+        figures[t] = measure(start * math.exp(t))
+        risks = rank(list(figures.values()))
+        tried = {at: r if math.isfinite(r) else math.inf for at, r in zip(figures, risks, strict=True)}
+        points = sorted(tried)
+        best = min(points, key=tried.__getitem__)
+        i = points.index(best)
+        if len(points) == 1:
+            t = _second(start, propose(start, figures[t]), interpolates=math.isinf(tried[best]))
+        elif math.isinf(tried[best]):  # nothing but interpolation so far
+            t = points[-1] + math.log(FACTOR)
+        elif i in (0, len(points) - 1):
+            if _flat(points, tried, i) or tried[best] <= enough:
+                break
+            # From far away (data without noise want next to no strength) the steps lengthen.
+            t = best + math.copysign(math.log(FACTOR) * (1 + steps // 3), i - 0.5)
+            steps += 1
+        else:
+            t, gain = _vertex(points[i - 1 : i + 2], tried)
+            width = points[i + 1] - points[i - 1]
+            if width <= 2 * math.log(FINE) or abs(t - best) < 0.4 * math.log(FINE) or gain <= matters():
+                best = t
+                break
+    trials = tuple(Trial(start * math.exp(t), value) for t, value in tried.items())
+    return start * math.exp(best), trials
+
+
+def _second(start: float, proposal: float | None, *, interpolates: bool) -> float:
+    """Log of the second strength over the first: where the proposal is, but not so near that nothing is learned."""
+    if proposal is None or not 0 < proposal < math.inf:
+        return math.log(FACTOR) if interpolates else -math.log(FACTOR)
+    t = math.log(proposal / start)
+    return math.copysign(min(max(abs(t), math.log(FACTOR)), math.log(FARTHEST)), t)
+
+
+def _flat(points: list[float], values: dict[float, float], i: int) -> bool:
+    """Whether the last two steps towards the end point ``i`` changed next to nothing."""
+    towards = [values[t] for t in (points[:3] if i == 0 else points[:-4:-1])]
+    return len(towards) == 3 and math.isfinite(towards[2]) and towards[2] - towards[0] <= LEVEL * abs(towards[2])
+
+
+def _vertex(points: list[float], values: dict[float, float]) -> tuple[float, float]:
+    """Abscissa of the parabola through three points whose middle one is the lowest, and how far it is below that."""
+    a, b, c = points
+    left, right = (values[b] - values[a]) / (b - a), (values[c] - values[b]) / (c - b)
+    if not math.isfinite(left) or not math.isfinite(right) or left == right:
+        return b, 0.0 if left == right else math.inf
+    bend = (right - left) / (c - a)
+    slope = left + bend * (b - a)  # at b
+    return b - slope / (2 * bend), slope**2 / (4 * bend)
