@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from solvers.acceleration import Restarted as Restarted
     from solvers.admm import ADMM as ADMM
     from solvers.alternating import PALM as PALM
+    from solvers.clipped import ClippedLeastSquares as ClippedLeastSquares
     from solvers.data_terms import LeastSquares as LeastSquares
     from solvers.data_terms import PoissonLikelihood as PoissonLikelihood
     from solvers.descent import GradientDescent as GradientDescent
@@ -65,6 +66,7 @@ __getattr__, __dir__, __all__ = attach(
         "Anderson": "solvers.acceleration",
         "CG": "solvers.krylov",
         "CGLS": "solvers.krylov",
+        "ClippedLeastSquares": "solvers.clipped",
         "CondatVu": "solvers.three_operator",
         "DPIR": "solvers.plug_and_play",
         "Discrepancy": "solvers.early_stopping",

@@ -13,6 +13,7 @@ from recon import check_solver
 
 MODULES = [
     "solvers.acceleration",
+    "solvers.clipped",
     "solvers.descent",
     "solvers.early_stopping",
     "solvers.gauss_newton",

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from recon.operators.bridges import from_pylops as from_pylops
     from recon.operators.bridges import from_sigpy as from_sigpy
     from recon.operators.bridges import from_torch as from_torch
+    from recon.operators.camera import CameraResponse as CameraResponse
+    from recon.operators.camera import Clipping as Clipping
+    from recon.operators.camera import Exposures as Exposures
+    from recon.operators.camera import Logarithm as Logarithm
+    from recon.operators.camera import Saturation as Saturation
     from recon.operators.coded_aperture import CodedAperture as CodedAperture
     from recon.operators.colour_mixing import ColourMixing as ColourMixing
     from recon.operators.cone_beam import ConeBeam as ConeBeam
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
     from recon.operators.rearrange import Permute as Permute
     from recon.operators.rearrange import Reshape as Reshape
     from recon.operators.rearrange import Restriction as Restriction
+    from recon.operators.relaxometry import Relaxometry as Relaxometry
     from recon.operators.resample import Resample as Resample
     from recon.operators.shift import Shift as Shift
     from recon.operators.spectral import SpectralMixing as SpectralMixing
@@ -68,7 +74,9 @@ __getattr__, __dir__, __all__ = attach(
         "Affine": "recon.operators.affine",
         "Bayer": "recon.operators.bayer",
         "Blur": "recon.operators.blur",
+        "CameraResponse": "recon.operators.camera",
         "CartesianMRI": "recon.operators.mri",
+        "Clipping": "recon.operators.camera",
         "CodedAperture": "recon.operators.coded_aperture",
         "CodedDiffraction": "recon.operators.diffraction",
         "ColourMixing": "recon.operators.colour_mixing",
@@ -78,6 +86,7 @@ __getattr__, __dir__, __all__ = attach(
         "Downsample": "recon.operators.downsample",
         "DynamicMRI": "recon.operators.dynamic_mri",
         "DynamicNonCartesianMRI": "recon.operators.dynamic_mri",
+        "Exposures": "recon.operators.camera",
         "FanBeam": "recon.operators.fan_beam",
         "FiniteDifference": "recon.operators.finite_difference",
         "Flicker": "recon.operators.flicker",
@@ -87,6 +96,7 @@ __getattr__, __dir__, __all__ = attach(
         "Identity": "recon.operators.pointwise",
         "Illumination": "recon.operators.illumination",
         "LinearOperator": "recon.operators.base",
+        "Logarithm": "recon.operators.camera",
         "Mask": "recon.operators.pointwise",
         "MultiFrame": "recon.operators.multi_frame",
         "NonCartesianMRI": "recon.operators.non_cartesian",
@@ -102,9 +112,11 @@ __getattr__, __dir__, __all__ = attach(
         "RadioInterferometry": "recon.operators.radio_interferometry",
         "RandomProjection": "recon.operators.random_matrix",
         "RealImage": "recon.operators.real_image",
+        "Relaxometry": "recon.operators.relaxometry",
         "Resample": "recon.operators.resample",
         "Reshape": "recon.operators.rearrange",
         "Restriction": "recon.operators.rearrange",
+        "Saturation": "recon.operators.camera",
         "Shift": "recon.operators.shift",
         "SinglePixel": "recon.operators.hadamard",
         "SpectralMixing": "recon.operators.spectral",

@@ -55,6 +55,7 @@ class Chain(_Combined):
         self.kind, self.out_kind = chained_kinds(outer, inner)
         self.sampling = outer.sampling
         self.pointwise = outer.pointwise and inner.pointwise
+        self.selects = outer.selects and inner.pointwise
         self.interior = inner.interior
         self.natural_noise = getattr(outer, "natural_noise", None)
 

@@ -46,6 +46,9 @@ class NonlinearOperator(Operator):
     (array([2., 4., 6.]), array([2., 4., 6.]))
     """
 
+    selects: bool = False
+    """Whether each sample that is measured depends on the one pixel at its place, and others are not measured."""
+
     has_jvp: bool = True
     """Whether :meth:`jvp` is known; gradient methods do without."""
 

@@ -14,7 +14,7 @@ from recon.operators.nonlinear import PointwiseOperator
 from recon.operators.pointwise import Identity
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import ArgumentError, DTypeError
+from solvers.errors import ArgumentError, DTypeError, ShapeError
 from solvers.validation import positive_float, require_finite
 
 LEAST = -30.0  # line integral below which more photons are not told apart: numbers stay finite
@@ -86,6 +86,11 @@ class BeerLambert(PointwiseOperator):
         require_finite("counts", values, "Pass finite counts.")
         if not (values > 0).all():
             raise ArgumentError("counts holds values that are not above 0; expected counts. Mask dead cells out.")
+        if not _broadcasts(values.shape, self.in_shape):
+            raise ShapeError(
+                f"counts has shape {values.shape}; expected {self.in_shape}, that of the measurement. Pass one number, or "
+                "an array that broadcasts to it."
+            )
         self.counts = float(values) if values.ndim == 0 else np.broadcast_to(values, self.in_shape)
         self._counts = Constant(self.counts)
         self.background = positive_float("background", background, zero=True)
@@ -142,3 +147,8 @@ class BeerLambert(PointwiseOperator):
         for power in range(len(self.hardening) + 1, 0, -1):
             total = total * t + power * (1.0, *self.hardening)[power - 1]
         return total
+
+
+def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    trailing = target[len(target) - len(shape) :] if len(shape) <= len(target) else ()
+    return len(trailing) == len(shape) and all(n in (1, m) for n, m in zip(shape, trailing, strict=True))
