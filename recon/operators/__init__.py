@@ -61,8 +61,8 @@ if TYPE_CHECKING:
     from recon.operators.resample import Resample as Resample
     from recon.operators.shift import Shift as Shift
     from recon.operators.spectral import SpectralMixing as SpectralMixing
-    from recon.operators.unknown import Unknown as Unknown
     from recon.operators.transmission import Transmission as Transmission
+    from recon.operators.unknown import Unknown as Unknown
     from recon.operators.varying_blur import VaryingBlur as VaryingBlur
     from recon.operators.wrappers import from_callables as from_callables
     from recon.operators.wrappers import from_matrix as from_matrix
