@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import blind
+from benchmarks import blind, phase
 
 SECTIONS = {
+    "phase": ("Phase retrieval", phase.main),
     "blind": ("Blind deconvolution", blind.main),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,6 +119,10 @@ class FourierMagnitude(Phaseless):
         padded = tuple(round(self.oversampling * n) for n in shape)
         frame = tuple(slice(m // 2 - n // 2, m // 2 - n // 2 + n) for n, m in zip(shape, padded, strict=True))
         super().__init__(CartesianMRI(np.ones(padded, bool)) @ Crop(padded, frame).H, measures, image)
+
+    def starts(self, y: Array, rng: np.random.Generator) -> Iterator[Array]:
+        """None: the first guess is already the best of several."""
+        return iter(())
 
     def _found(self, b: Array, rng: np.random.Generator) -> Array:
         """The best, for each item of the batch, of several images that random phases lead to."""

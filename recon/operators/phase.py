@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -19,7 +20,8 @@ IMAGES = ("complex", "real", "nonnegative")
 REFLECTIONS = 300  # at most, before the descent
 DESCENT = 30
 SETTLED = 1e-6
-FURTHER = 2  # starts beside the first guess
+PLENTY = 2  # samples for each unknown number: generic measurements then have one solution (Conca et al. 2015)
+FURTHER = 2  # starts beside the first guess where there are fewer
 DOUBT = 5.0  # in the weights of the descent that replaces reflections
 
 Measures = Literal["intensity", "magnitude"]
@@ -93,9 +95,10 @@ class Phaseless(NonlinearOperator):
         return self._found(self.magnitudes(y), np.random.default_rng(0))
 
     def starts(self, y: Array, rng: np.random.Generator) -> Iterator[Array]:
-        """The same from other random vectors."""
+        """The same from other random vectors; none where so much is measured that the first guess does not fail."""
         b = self.magnitudes(y)
-        for _ in range(FURTHER):
+        plenty = PLENTY * (2 if self.kind == "complex" else 1) * math.prod(self.in_shape)
+        for _ in range(0 if math.prod(self.out_shape) >= plenty else FURTHER):
             yield self._found(b, rng)
 
     def example(self, rng: np.random.Generator) -> np.ndarray:
