@@ -78,7 +78,7 @@ def _projected(y: np.ndarray, family: Family, values: dict[str, np.ndarray]) -> 
 
     def enough(state: Any, k: int) -> bool:
         misfits.append(state.misfit)
-        return misfits[-2] - misfits[-1] <= SETTLED * misfits[-2]
+        return misfits[-2] - misfits[-1] <= SETTLED * misfits[-1]
 
     algorithm = VariableProjection(family, y, values)
     start = undone(family.with_values(**values), y)
