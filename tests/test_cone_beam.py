@@ -52,14 +52,14 @@ def ends(A: ConeBeam, k: int, r: int, c: int) -> tuple[np.ndarray, np.ndarray]:
     return source, source + (R + D) * ahead + u * right + v * up
 
 
-def naive_ray(x: np.ndarray, A: ConeBeam, source: np.ndarray, cell: np.ndarray) -> tuple[float, bool]:
-    """Joseph's sum along one ray, and whether it stays clear of the first and last slice."""
+def naive_ray(x: np.ndarray, A: ConeBeam, source: np.ndarray, cell: np.ndarray) -> float:
+    """Joseph's sum along one ray."""
     step = np.array([1 / A.spacing[2], -1 / A.spacing[1], 1 / A.spacing[0]])[[2, 1, 0]]  # slices, rows, columns
     start = source[::-1] * step + 0.5 * (np.array(x.shape) - 1)
     course = (cell - source)[::-1] * step
     march = 2 if abs(course[2]) > abs(course[1]) else 1
     across = 3 - march
-    total, inside, margin = 0.0, True, min(2.4, 0.25 * x.shape[0])
+    total = 0.0
     for q in range(x.shape[march]):
         t = (q - start[march]) / course[march]
         if t <= 0:
@@ -67,20 +67,18 @@ def naive_ray(x: np.ndarray, A: ConeBeam, source: np.ndarray, cell: np.ndarray) 
         at = start + t * course
         if not -1 < at[across] < x.shape[across]:
             continue
-        inside &= margin <= at[0] <= x.shape[0] - 1 - margin
         plane = np.pad(np.take(x, q, axis=march), 1)
         z, p = np.clip(at[0], -1, x.shape[0]) + 1, at[across] + 1
         k, i = min(int(z), x.shape[0]), int(p)
         f, g = z - k, p - i
         total += (1 - f) * ((1 - g) * plane[k, i] + g * plane[k, i + 1])
         total += f * ((1 - g) * plane[k + 1, i] + g * plane[k + 1, i + 1])
-    return total * np.linalg.norm((cell - source) / course[march]), inside
+    return total * np.linalg.norm((cell - source) / course[march])
 
 
-def naive_projection(x: np.ndarray, A: ConeBeam) -> tuple[np.ndarray, np.ndarray]:
+def naive_projection(x: np.ndarray, A: ConeBeam) -> np.ndarray:
     rays = [naive_ray(x, A, *ends(A, *index)) for index in np.ndindex(A.out_shape)]
-    values, inside = zip(*rays, strict=True)
-    return np.reshape(values, A.out_shape), np.reshape(inside, A.out_shape)
+    return np.reshape(rays, A.out_shape)
 
 
 def chords(A: ConeBeam, middle: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -110,23 +108,22 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_volumes_linear_in_z_are_projected_as_by_the_naive_twin(name: str) -> None:
-    # Where the volume is linear along z, reading between the fine samples of a view changes nothing.
-    A = make(name)
-    level, rise = RNG.standard_normal((2, *A.in_shape[1:]))
-    x = level + rise * np.linspace(-1, 1, A.in_shape[0])[:, None, None]
-    expected, inside = naive_projection(x, A)
-    assert np.abs(A(x) - expected)[inside].max(initial=0) <= 1e-12 * max(np.abs(expected).max(), 1)
-    assert np.abs(A(x.astype(np.float32)) - expected)[inside].max(initial=0) <= 4e-6 * max(np.abs(expected).max(), 1)
-    assert inside.mean() > 0.05 or A.in_shape[0] == 1
+def test_volumes_are_projected_as_by_the_naive_twin(name: str) -> None:
+    A = make(name, ANGLES[1::2])
+    x = RNG.standard_normal(A.in_shape)
+    expected = naive_projection(x, A)
+    largest = max(np.abs(expected).max(), 1)
+    np.testing.assert_allclose(A(x), expected, rtol=0, atol=1e-12 * largest)
+    np.testing.assert_allclose(A(x.astype(np.float32)), expected, rtol=0, atol=2e-6 * largest)
 
 
-@pytest.mark.parametrize("name", ["cube", "odd", "voxels of three sizes", "helical", "off centre", "curved"])
-def test_smooth_volumes_are_projected_as_by_the_naive_twin(name: str) -> None:
-    A = make(name, ANGLES[:4])
-    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in A.in_shape), indexing="ij")
-    blob = np.exp(-2.5 * ((z - 0.1) ** 2 + (y + 0.2) ** 2 + (x - 0.1) ** 2))
-    assert relative(A(blob), naive_projection(blob, A)[0]) < 1e-2
+@pytest.mark.parametrize("rows_a_slice", [0.2, 0.45, 0.7, 1.6, 2.5, 8.0])
+def test_rows_of_any_distance_meet_the_naive_twin_and_have_their_exact_adjoint(rows_a_slice: float) -> None:
+    rows = {"detectors": (int(60 / rows_a_slice) + 3, 5), "detector_spacing": (rows_a_slice, 2.0)}
+    A = ConeBeam((40, 12, 14), [0.3, 1.9], source_distance=14.0, detector_distance=9.0, **rows)
+    x, y = RNG.standard_normal(A.in_shape), RNG.standard_normal(A.out_shape)
+    np.testing.assert_allclose(A(x), naive_projection(x, A), rtol=0, atol=1e-12 * np.abs(A(x)).max())
+    assert abs(np.vdot(A(x), y) - np.vdot(x, A.adjoint(y))) < 1e-14 * np.linalg.norm(A(x)) * np.linalg.norm(y)
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)

@@ -1,8 +1,10 @@
 """Numba kernels of three-dimensional projectors: Joseph's sums over planes of a volume, and nothing else.
 
-Memory is turned so that z comes last: a volume is (rows, columns, slices), flattened. One interpolation weight within
-a plane then serves a whole column of voxels. What the rays of a fan meet in a plane is laid out side by side, one lane
-for each detector column, and resampled along z for all of them with the same weights: no loop gathers or scatters.
+Memory is turned so that z comes last: a volume is (rows, columns, slices), flattened, and a view (columns, rows). The
+rays to one column of the detector cross a plane of the volume between the same two columns of voxels, so one pair of
+weights serves them all. Along z they cross it at equal distances, near to one slice where rows are counted in as many
+phases as there are rows in a slice. A run of CHUNK of them then stays beside a run of slices, and the few taps that
+linear interpolation chooses from are read from contiguous memory, without any gather and in either direction.
 
 Work is split so that each task owns what it writes: no atomics, and the same bits for any number of threads.
 """
@@ -15,19 +17,24 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from recon.operators._cone_geometry import LANES, Rays
+from recon.operators._cone_geometry import CHUNK, MARGIN, Rays
 
 PLANES = 4
-"""Planes of one task of the adjoint: they stay in the cache while all the views pass."""
+"""Planes that stay in the cache while views pass: those of one task of the adjoint, or one turn of the forward."""
 
-TAPS = 5
-"""Samples that one pass of the adjoint's inner loop adds up: as many as lie about a slice, mostly."""
+VIEWS = 2
+"""Views of one task of the forward."""
+
+MOST_TAPS = 16
+"""Taps beyond which interpolating entry by entry is quicker; MARGIN holds what lies beside that many."""
 
 _EDGE = 1e-9
 """Samples closer than this to the end of a column have no weight; rounding cannot lead beyond it."""
 
-_Index = np.uint64
+_U: Any = np.uint64
 """Of a loop that must be vectorised: numba looks at signed ones for negative values, which count from the end."""
+
+_ONE, _TWO, _THREE, _FOUR, _FIVE, _CHUNK = _U(1), _U(2), _U(3), _U(4), _U(5), _U(CHUNK)
 
 _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
@@ -45,21 +52,6 @@ def _crossed(at: float, step: float, slices: int, samples: int) -> Any:
 
 
 @njit(**_FAST)
-def _slices(at: float, step: float, first: int, last: int, slices: int) -> tuple[int, int]:
-    """The range of slices that the samples ``first .. last - 1`` read."""
-    return max(int(at + step * first) - 1, 0), min(int(at + step * (last - 1)) + 1, slices)
-
-
-@njit(**_FAST)
-def _plane(shape: tuple[int, int, int], along_x: bool, q: int) -> tuple[int, int, int]:
-    """Where plane q of a flat volume begins, how far its columns are apart and how many there are."""
-    rows, columns, slices = shape
-    if along_x:
-        return q * slices, columns * slices, rows
-    return q * columns * slices, slices, columns
-
-
-@njit(**_FAST)
 def _neighbours(position: float, width: int) -> tuple[int, int, float, float]:
     """The columns beside a position and their weights; what lies beyond the plane weighs nothing."""
     below = math.floor(position)
@@ -71,182 +63,245 @@ def _neighbours(position: float, width: int) -> tuple[int, int, float, float]:
 
 
 @njit(**_FAST)
-def _read_columns(
-    volume: np.ndarray, shape: tuple[int, int, int], rays: Rays, fan: int, q: int, low: int, high: int, out: np.ndarray
-) -> None:
-    """The slices ``low .. high - 1`` where the rays of a fan cross plane q, between two columns of voxels each."""
-    begin, stride, width = _plane(shape, rays.along_x[fan], q)
-    view, c0 = rays.views[fan], rays.begin[fan]
+def _read(volume: np.ndarray, i: int, j: int, wi: float, wj: float, low: int, high: int, column: np.ndarray) -> None:
+    """The slices ``low .. high - 1`` between two columns of voxels, which begin at i and j."""
+    a, b, to = _U(i + low), _U(j + low), _U(MARGIN + low)
+    wa, wb = column.dtype.type(wi), column.dtype.type(wj)
+    for k in range(_U(high - low)):
+        column[to + k] = wa * volume[a + k] + wb * volume[b + k]
+
+
+@njit(**_FAST)
+def _add(column: np.ndarray, i: int, j: int, wi: float, wj: float, low: int, high: int, volume: np.ndarray) -> None:
+    """Transpose of :func:`_read`."""
+    a, b, origin = _U(i + low), _U(j + low), _U(low)
+    wa, wb = volume.dtype.type(wi), volume.dtype.type(wj)
+    if i == j:
+        for k in range(_U(high - low)):
+            volume[a + k] += (wa + wb) * column[origin + k]
+    else:
+        for k in range(_U(high - low)):
+            value = column[origin + k]
+            left, right = volume[a + k] + wa * value, volume[b + k] + wb * value
+            volume[a + k], volume[b + k] = left, right
+
+
+@njit(**_FAST)
+def _taps(drift: float, reach: float) -> int:
+    """How many neighbours a run needs whose lowest one drifts, and that each reads within ``reach``."""
+    return int(min(math.ceil(abs(drift) * (CHUNK - 1) + reach + 1e-5), 1e6))
+
+
+@njit(**_FAST)
+def _read_four(source: np.ndarray, at: float, step: float, begin: int, end: int, out: np.ndarray) -> None:
+    """``out[n] += source[MARGIN + at + step * n]``, linear between entries, where CHUNK successive n need four."""
+    kind, zero, one, two = out.dtype.type, out.dtype.type(0), out.dtype.type(1), out.dtype.type(2)
+    drift = step - 1
+    w, back = kind(drift), min(drift * (CHUNK - 1), 0.0)
+    at += MARGIN
+    for n in range(begin, end, CHUNK):
+        place = at + drift * n
+        first = np.int64(place + back)
+        f = kind(place - first)
+        to, m = _U(n), _U(n + first)
+        for t in range(_CHUNK):
+            x = f + w * kind(t)
+            a, b, c, d = source[m + t], source[m + t + _ONE], source[m + t + _TWO], source[m + t + _THREE]
+            left, right, base = (c, d, two) if x >= two else ((b, c, one) if x >= one else (a, b, zero))
+            out[to + t] += left + (x - base) * (right - left)
+
+
+@njit(**_FAST)
+def _read_six(source: np.ndarray, at: float, step: float, begin: int, end: int, out: np.ndarray) -> None:
+    """:func:`_read_four` for six entries."""
     kind = out.dtype.type
-    for c in range(c0, rays.end[fan]):
-        i, j, fi, fj = _neighbours(rays.p0[view, c] + rays.p1[view, c] * q, width)
-        a, b = _Index(begin + stride * i + low), _Index(begin + stride * j + low)
-        wa, wb, column = kind(fi), kind(fj), out[c - c0]
-        for k in range(_Index(high - low)):
-            column[_Index(low) + k] = wa * volume[a + k] + wb * volume[b + k]
+    zero, one, two, three, four = kind(0), kind(1), kind(2), kind(3), kind(4)
+    drift = step - 1
+    w, back = kind(drift), min(drift * (CHUNK - 1), 0.0)
+    at += MARGIN
+    for n in range(begin, end, CHUNK):
+        place = at + drift * n
+        first = np.int64(place + back)
+        g = kind(place - first)
+        to, m = _U(n), _U(n + first)
+        for t in range(_CHUNK):
+            x = g + w * kind(t)
+            a, b, c = source[m + t], source[m + t + _ONE], source[m + t + _TWO]
+            d, e, f = source[m + t + _THREE], source[m + t + _FOUR], source[m + t + _FIVE]
+            left, right, base = (b, c, one) if x >= one else (a, b, zero)
+            left, right, base = (c, d, two) if x >= two else (left, right, base)
+            left, right, base = (d, e, three) if x >= three else (left, right, base)
+            left, right, base = (e, f, four) if x >= four else (left, right, base)
+            out[to + t] += left + (x - base) * (right - left)
 
 
 @njit(**_FAST)
-def _add_columns(
-    columns: np.ndarray,
-    shape: tuple[int, int, int],
-    rays: Rays,
-    fan: int,
-    q: int,
-    low: int,
-    high: int,
-    volume: np.ndarray,
-) -> None:
-    """Transpose of :func:`_read_columns`."""
-    begin, stride, width = _plane(shape, rays.along_x[fan], q)
-    view, c0 = rays.views[fan], rays.begin[fan]
-    kind = columns.dtype.type
-    for c in range(c0, rays.end[fan]):
-        i, j, fi, fj = _neighbours(rays.p0[view, c] + rays.p1[view, c] * q, width)
-        a, b = _Index(begin + stride * i + low), _Index(begin + stride * j + low)
-        wa, wb, column = kind(fi), kind(fj), columns[c - c0]
-        if i == j:
-            for k in range(_Index(high - low)):
-                volume[a + k] += (wa + wb) * column[_Index(low) + k]
-        else:
-            for k in range(_Index(high - low)):
-                value = column[_Index(low) + k]
-                left, right = volume[a + k] + wa * value, volume[b + k] + wb * value
-                volume[a + k], volume[b + k] = left, right
+def _share(x: Any, step: Any, source: np.ndarray, m: Any) -> Any:
+    """Four entries of ``source``, at x, x + step, ... from the place that takes them, weighted with a hat."""
+    zero, one = source.dtype.type(0), source.dtype.type(1)
+    y = x + step
+    z = y + step
+    u = z + step
+    a = max(one - abs(x), zero) * source[m] + max(one - abs(y), zero) * source[m + _ONE]
+    return a + (max(one - abs(z), zero) * source[m + _TWO] + max(one - abs(u), zero) * source[m + _THREE])
 
 
 @njit(**_FAST)
-def _turn(columns: np.ndarray, low: int, high: int, four: np.ndarray, lanes: np.ndarray) -> None:
-    """``lanes[k + 1, lane] = columns[lane, k]``, by way of fours of lanes: the compiler turns these in registers."""
-    rows = lanes[low + 1 : high + 1]
-    for g in range(LANES // 4):
-        a, b = columns[4 * g, low:high], columns[4 * g + 1, low:high]
-        c, d = columns[4 * g + 2, low:high], columns[4 * g + 3, low:high]
-        for k in range(high - low):
-            four[4 * k] = a[k]
-            four[4 * k + 1] = b[k]
-            four[4 * k + 2] = c[k]
-            four[4 * k + 3] = d[k]
-        for k in range(high - low):
-            va, vb, vc, vd = four[4 * k], four[4 * k + 1], four[4 * k + 2], four[4 * k + 3]
-            rows[k, 4 * g], rows[k, 4 * g + 1], rows[k, 4 * g + 2], rows[k, 4 * g + 3] = va, vb, vc, vd
+def _add_four(source: np.ndarray, line: Any, tap: int, begin: int, end: int, out: np.ndarray) -> None:
+    """``out[n] += sum_m hat(at + change * n + step * (m - n)) source[MARGIN + m]``.
+
+    Over four m, from the tap-th on that CHUNK successive n reach: beyond ``n + low + drift * n`` of the lowest of them.
+    """
+    kind = out.dtype.type
+    low, drift, at, change, step = line
+    low, at, w, g = low + MARGIN + tap + min(drift * (CHUNK - 1), 0.0), at - step * MARGIN, kind(change), kind(step)
+    for n in range(begin, end, CHUNK):
+        first = np.int64(low + drift * n) + 1
+        f = kind(at + change * n + step * first)
+        to, m = _U(n), _U(n + first)
+        for t in range(_CHUNK):
+            out[to + t] += _share(f + w * kind(t), g, source, m + t)
 
 
 @njit(**_FAST)
-def _turn_back(lanes: np.ndarray, low: int, high: int, four: np.ndarray, columns: np.ndarray) -> None:
-    """Transpose of :func:`_turn`."""
-    rows = lanes[low + 1 : high + 1]
-    for g in range(LANES // 4):
-        for k in range(high - low):
-            va, vb, vc, vd = rows[k, 4 * g], rows[k, 4 * g + 1], rows[k, 4 * g + 2], rows[k, 4 * g + 3]
-            four[4 * k], four[4 * k + 1], four[4 * k + 2], four[4 * k + 3] = va, vb, vc, vd
-        a, b = columns[4 * g, low:high], columns[4 * g + 1, low:high]
-        c, d = columns[4 * g + 2, low:high], columns[4 * g + 3, low:high]
-        for k in range(high - low):
-            a[k] = four[4 * k]
-            b[k] = four[4 * k + 1]
-            c[k] = four[4 * k + 2]
-            d[k] = four[4 * k + 3]
+def _add_eight(source: np.ndarray, line: Any, tap: int, begin: int, end: int, out: np.ndarray) -> None:
+    """:func:`_add_four` over eight m."""
+    kind = out.dtype.type
+    low, drift, at, change, step = line
+    low, at, w, g = low + MARGIN + tap + min(drift * (CHUNK - 1), 0.0), at - step * MARGIN, kind(change), kind(step)
+    for n in range(begin, end, CHUNK):
+        first = np.int64(low + drift * n) + 1
+        f = kind(at + change * n + step * first)
+        to, m = _U(n), _U(n + first)
+        for t in range(_CHUNK):
+            x = f + w * kind(t)
+            out[to + t] += _share(x, g, source, m + t) + _share(x + kind(4) * g, g, source, m + t + _FOUR)
 
 
 @njit(**_FAST)
-def _sample(lanes: np.ndarray, at: float, step: float, first: int, last: int, sums: np.ndarray) -> None:
-    """Add to each sample the lanes at its height ``at + step * m``, linear between slices."""
-    kind = lanes.dtype.type
-    flat = lanes.reshape(-1)
-    for m in range(first, last):
-        k = int(at + step * m)
-        f = kind(at + step * m - k)
-        pair, out = flat[k * LANES : (k + 2) * LANES], sums[m]
-        for lane in range(LANES):
-            out[lane] += pair[lane] + f * (pair[lane + LANES] - pair[lane])
+def _sample(column: np.ndarray, at: float, step: float, first: int, last: int, out: np.ndarray) -> None:
+    """Add to ``out[n]`` the column at ``at + step * n``, linear between slices."""
+    taps = _taps(step - 1, 2.0)
+    if taps <= 4:
+        _read_four(column, at, step, first, last, out)
+    elif taps <= 6:
+        _read_six(column, at, step, first, last, out)
+    elif taps <= MOST_TAPS:
+        for tap in range(0, taps, 8):
+            _add_eight(column, (at - 1, step - 1, at, step - 1, -1.0), tap, first, last, out)
+    else:
+        for n in range(first, last):
+            below = math.floor(at + step * n)
+            f, k = column.dtype.type(at + step * n - below), MARGIN + np.int64(below)
+            out[n] += (1 - f) * column[k] + f * column[k + 1]
 
 
 @njit(**_FAST)
 def _collect(
-    sums: np.ndarray, at: float, step: float, first: int, last: int, low: int, high: int, lanes: np.ndarray
+    cells: np.ndarray, at: float, step: float, first: int, last: int, low: int, high: int, column: np.ndarray
 ) -> None:
-    """Transpose of :func:`_sample`, for the slices ``low .. high - 1``: each takes from the samples about it."""
-    kind = lanes.dtype.type
-    flat = sums.reshape(-1)
+    """Transpose of :func:`_sample`: add to ``column[k]``."""
+    line = -(1 + at) / step, 1 / step - 1, at, step - 1, step
+    taps = _taps(1 / step - 1, 2 / step)
+    if taps <= 4:
+        _add_four(cells, line, 0, low, high, column)
+    elif taps <= MOST_TAPS:
+        for tap in range(0, taps, 8):
+            _add_eight(cells, line, tap, low, high, column)
+    else:
+        for n in range(first, last):
+            below = math.floor(at + step * n)
+            f, k = column.dtype.type(at + step * n - below), np.int64(below)
+            if low <= k < high:
+                column[k] += (1 - f) * cells[MARGIN + n]
+            if low <= k + 1 < high:
+                column[k + 1] += f * cells[MARGIN + n]
+
+
+@njit(**_FAST)
+def _seen(at: float, step: float, slices: int, rows: int) -> Any:
+    """The rows that lead into the volume, and the slices that they read."""
     per_step = 1 / step
-    for k in range(low + 1, high + 1):
-        m = max(int((k - 1 - at) * per_step), first)
-        out = lanes[k]
-        if m + TAPS <= last:
-            z = at + step * m - k
-            a, b, c = kind(_hat(z)), kind(_hat(z + step)), kind(_hat(z + 2 * step))
-            d, e = kind(_hat(z + 3 * step)), kind(_hat(z + 4 * step))
-            s = flat[m * LANES : (m + TAPS) * LANES]
-            for lane in range(LANES):
-                out[lane] = (
-                    (a * s[lane] + b * s[lane + LANES])
-                    + (c * s[lane + 2 * LANES] + d * s[lane + 3 * LANES])
-                    + e * s[lane + 4 * LANES]
-                )
-            m += TAPS
-        else:
-            out[:] = 0
-        while m < last and at + step * m < k + 1:
-            weight = kind(_hat(at + step * m - k))
-            for lane in range(LANES):
-                out[lane] += weight * sums[m, lane]
-            m += 1
+    first = np.int64(max(min((-1 - at) * per_step - 1e-6, 1.0 * rows), 0.0))
+    last: Any = min(np.int64(max((slices - at) * per_step + 1e-6, -2.0)) + 2, rows)
+    low = np.int64(max(min(at + step * first, 1.0 * slices), 0.0))
+    high = min(np.int64(max(at + step * (last - 1), -2.0)) + 2, slices)
+    return first, last, low, high
 
 
 @njit(**_FAST)
-def _hat(x: float) -> float:
-    return max(0.0, 1.0 - abs(x))
+def _strides(shape: tuple[int, int, int], along_x: bool) -> tuple[int, int, int]:
+    """How far the planes of a flat volume are apart, and the columns of voxels of one, and how many of these it has."""
+    rows, columns, slices = shape
+    if along_x:
+        return slices, columns * slices, rows
+    return columns * slices, slices, columns
 
 
 @njit(**_FAST)
-def _project_fan(
-    fan: int, volume: np.ndarray, shape: tuple[int, int, int], rays: Rays, scratch: Any, sums: np.ndarray
-) -> None:
-    """Joseph's sums at the heights of a fan's samples."""
-    columns, lanes, four = scratch
-    for q in range(rays.first[fan], rays.last[fan]):
-        at, step = rays.z0[fan] + rays.z1[fan] * q + 1, rays.h0[fan] + rays.h1[fan] * q
-        first, last = _crossed(at, step, shape[2], rays.samples[fan])
-        if first < last:
-            low, high = _slices(at, step, first, last, shape[2])
-            _read_columns(volume, shape, rays, fan, q, low, high, columns)
-            _turn(columns, low, high, four, lanes)
-            _sample(lanes, at, step, first, last, sums)
-
-
-@njit(**_FAST)
-def _back_project_fan(
-    fan: int,
+def _project_view(
+    view: int,
     begin: int,
     end: int,
-    sums: np.ndarray,
-    rays: Rays,
-    shape: tuple[int, int, int],
-    scratch: Any,
     volume: np.ndarray,
+    shape: tuple[int, int, int],
+    rays: Rays,
+    rows: int,
+    column: np.ndarray,
+    sums: np.ndarray,
 ) -> None:
-    """Transpose of :func:`_project_fan`, for the planes ``begin .. end - 1``."""
-    columns, lanes, four = scratch
-    for q in range(max(begin, rays.first[fan]), min(end, rays.last[fan])):
-        at, step = rays.z0[fan] + rays.z1[fan] * q + 1, rays.h0[fan] + rays.h1[fan] * q
-        first, last = _crossed(at, step, shape[2], rays.samples[fan])
-        if first < last:
-            low, high = _slices(at, step, first, last, shape[2])
-            _collect(sums, at, step, first, last, low, high, lanes)
-            _turn_back(lanes, low, high, four, columns)
-            _add_columns(columns, shape, rays, fan, q, low, high, volume)
+    """Add what the rays of a view meet in the planes ``begin .. end - 1``."""
+    columns, phases = sums.shape[:2]
+    for c in range(columns):
+        plane, stride, width = _strides(shape, rays.along_x[view, c])
+        p0, p1, z0, z1 = rays.p0[view, c], rays.p1[view, c], rays.z0[view, c], rays.z1[view, c]
+        h0, h1 = rays.h0[view, c], rays.h1[view, c]
+        for q in range(max(begin, rays.first[view, c]), min(end, rays.last[view, c])):
+            at, step = z0 + z1 * q, h0 + h1 * q
+            first, last, low, high = _seen(at, step, shape[2], rows)
+            if first < last and low < high:
+                i, j, wi, wj = _neighbours(p0 + p1 * q, width)
+                _read(volume, plane * q + stride * i, plane * q + stride * j, wi, wj, low, high, column)
+                for phase in range(phases):
+                    start, stop = first, last
+                    if phases > 1:
+                        start, stop = max((first - phase) // phases, 0), (last - 1 - phase) // phases + 1
+                    _sample(column, at + step * phase, step * phases, start, stop, sums[c, phase])
 
 
 @njit(**_FAST)
-def _scratch(slices: int, like: np.ndarray) -> Any:
-    """Memory for one plane: columns of voxels; the same by lanes, with a slice of zeros at both ends; for turning."""
-    kind = like.dtype
-    return (
-        np.zeros((LANES, slices), kind),
-        np.zeros((slices + 2, LANES), kind),
-        np.empty(4 * slices, kind),
-    )
+def _back_project_view(
+    view: int,
+    along_x: bool,
+    begin: int,
+    end: int,
+    cells: np.ndarray,
+    rows: int,
+    rays: Rays,
+    shape: tuple[int, int, int],
+    column: np.ndarray,
+    volume: np.ndarray,
+) -> None:
+    """Transpose of :func:`_project_view`, for the columns that march along x, or the others."""
+    columns, phases = cells.shape[:2]
+    plane, stride, width = _strides(shape, along_x)
+    for c in range(columns):
+        if rays.along_x[view, c] != along_x:
+            continue
+        p0, p1, z0, z1 = rays.p0[view, c], rays.p1[view, c], rays.z0[view, c], rays.z1[view, c]
+        h0, h1 = rays.h0[view, c], rays.h1[view, c]
+        for q in range(max(begin, rays.first[view, c]), min(end, rays.last[view, c])):
+            at, step = z0 + z1 * q, h0 + h1 * q
+            first, last, low, high = _seen(at, step, shape[2], rows)
+            if first < last and low < high:
+                column[low : high + CHUNK] = 0
+                for phase in range(phases):
+                    start, stop = first, last
+                    if phases > 1:
+                        start, stop = max((first - phase) // phases, 0), (last - 1 - phase) // phases + 1
+                    _collect(cells[c, phase], at + step * phase, step * phases, start, stop, low, high, column)
+                i, j, wi, wj = _neighbours(p0 + p1 * q, width)
+                _add(column, plane * q + stride * i, plane * q + stride * j, wi, wj, low, high, volume)
 
 
 @njit(**_FAST)
@@ -256,74 +311,56 @@ def _length(rays: Rays, view: int, c: int, v: int) -> float:
     return rays.step[view, c] * math.sqrt(1.0 + slope * slope)
 
 
-@njit(**_FAST)
-def _read_cells(fan: int, sums: np.ndarray, rays: Rays, out: np.ndarray) -> None:
-    """The cells of a fan, linear between its samples."""
-    view, samples = rays.views[fan], rays.samples[fan]
-    for v in range(out.shape[1]):
-        for c in range(rays.begin[fan], rays.end[fan]):
-            position = rays.m0[view, c] + rays.m1[view, c] * v
-            value = 0.0
-            if 0 <= position < samples - 1:
-                m = int(position)
-                lane, f = c - rays.begin[fan], position - m
-                value = (1 - f) * sums[m, lane] + f * sums[m + 1, lane]
-            out[view, v, c] = _length(rays, view, c, v) * value
-
-
-@njit(**_FAST)
-def _spread_cells(fan: int, y: np.ndarray, rays: Rays, sums: np.ndarray) -> None:
-    """Transpose of :func:`_read_cells`."""
-    view, samples = rays.views[fan], rays.samples[fan]
-    sums[:] = 0
-    for v in range(y.shape[1]):
-        for c in range(rays.begin[fan], rays.end[fan]):
-            position = rays.m0[view, c] + rays.m1[view, c] * v
-            if 0 <= position < samples - 1:
-                m = int(position)
-                lane, f = c - rays.begin[fan], position - m
-                value = _length(rays, view, c, v) * y[view, v, c]
-                sums[m, lane] += (1 - f) * value
-                sums[m + 1, lane] += f * value
-
-
 # Jobs: each does a block of tasks.
 
 
 @njit(**_FAST)
 def project_job(
-    job: int, block: int, volume: np.ndarray, shape: tuple[int, int, int], rays: Rays, out: np.ndarray
+    job: int, block: int, volume: np.ndarray, shape: tuple[int, int, int], rays: Rays, phases: int, out: np.ndarray
 ) -> None:
-    for fan in range(job * block, min((job + 1) * block, rays.views.size)):
-        scratch = _scratch(shape[2], volume)
-        sums = np.zeros((rays.samples[fan], LANES), volume.dtype)
-        _project_fan(fan, volume, shape, rays, scratch, sums)
-        _read_cells(fan, sums, rays, out)
+    views, rows, columns = out.shape
+    column = np.zeros(shape[2] + 2 * MARGIN, out.dtype)
+    sums = np.empty((VIEWS, columns, phases, (rows + phases - 1) // phases + CHUNK), out.dtype)
+    for task in range(job * block, min((job + 1) * block, (views + VIEWS - 1) // VIEWS)):
+        sums[:] = 0
+        first, last = task * VIEWS, min((task + 1) * VIEWS, views)
+        for q in range(0, max(shape[0], shape[1]), PLANES):
+            for view in range(first, last):
+                _project_view(view, q, q + PLANES, volume, shape, rays, rows, column, sums[view - first])
+        for view in range(first, last):
+            for v in range(rows):
+                for c in range(columns):
+                    out[view, v, c] = _length(rays, view, c, v) * sums[view - first, c, v % phases, v // phases]
 
 
 @njit(**_FAST)
-def spread_job(job: int, block: int, y: np.ndarray, begin: int, rays: Rays, sums: np.ndarray) -> None:
-    """The samples of the fans ``begin``, ..., one for each entry of ``sums``."""
-    for n in range(job * block, min((job + 1) * block, len(sums))):
-        _spread_cells(begin + n, y, rays, sums[n])
+def turn_job(job: int, block: int, y: np.ndarray, begin: int, rays: Rays, cells: np.ndarray) -> None:
+    """The views ``begin``, ... by columns and phases, in units of a ray's length, one for each entry of ``cells``."""
+    phases = cells.shape[2]
+    for n in range(job * block, min((job + 1) * block, len(cells))):
+        cells[n] = 0
+        for v in range(y.shape[1]):
+            for c in range(y.shape[2]):
+                value = _length(rays, begin + n, c, v) * y[begin + n, v, c]
+                cells[n, c, v % phases, MARGIN + v // phases] = value
 
 
 @njit(**_FAST)
 def back_project_job(
     job: int,
     block: int,
-    sums: np.ndarray,
+    cells: np.ndarray,
+    rows: int,
     begin: int,
     along_x: bool,
     rays: Rays,
     shape: tuple[int, int, int],
     volume: np.ndarray,
 ) -> None:
-    """Add those of the fans ``begin``, ... that march along x, or the others, to the planes of the volume."""
+    """Add the columns of the views ``begin``, ... that march along x, or the others, to the planes of the volume."""
     planes = shape[1] if along_x else shape[0]
-    scratch = _scratch(shape[2], sums)
+    column = np.zeros(shape[2] + CHUNK, cells.dtype)
     for task in range(job * block, min((job + 1) * block, (planes + PLANES - 1) // PLANES)):
         q = task * PLANES
-        for n in range(len(sums)):
-            if rays.along_x[begin + n] == along_x:
-                _back_project_fan(begin + n, q, q + PLANES, sums[n], rays, shape, scratch, volume)
+        for n in range(len(cells)):
+            _back_project_view(begin + n, along_x, q, q + PLANES, cells[n], rows, rays, shape, column, volume)

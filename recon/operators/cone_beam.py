@@ -122,7 +122,7 @@ class ConeBeam(VolumeScan):
         super().__init__(axes, (len(self.angles), *self.detectors))
         across = self.source_distance * np.stack([np.sin(self.angles), -np.cos(self.angles)], -1)
         source = np.concatenate([across, self.heights[:, None]], axis=-1)
-        rows = self.detectors[0], -self.center[0] * self.detector_spacing[0], self.detector_spacing[0]
+        rows = -self.center[0] * self.detector_spacing[0], self.detector_spacing[0]
         self.rays = diverging_rays(axes, self.spacing, source, self._courses(), rows)
 
     @property

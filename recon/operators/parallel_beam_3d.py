@@ -96,7 +96,7 @@ class ParallelBeam3D(VolumeScan):
         self.plane = self._plane()
         if self.plane is None:
             u = (np.arange(self.detectors[1]) - self.center[1]) * self.detector_spacing[1]
-            rows = self.detectors[0], -self.center[0] * self.detector_spacing[0], self.detector_spacing[0]
+            rows = -self.center[0] * self.detector_spacing[0], self.detector_spacing[0]
             self.rays = parallel_rays(axes, self.spacing, self.angles, self.tilt, u, rows)
 
     def _plane(self) -> ParallelBeam | None:
