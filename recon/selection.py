@@ -12,8 +12,9 @@ solved beside the measurement, as a batch of two. Poisson counts use the varianc
 
 SURE and GCV judge the predicted measurement. Where ``A`` is a convolution they are carried over to the image: products
 are weighted by ``(A A^H / |A|^2 + PASSED)^-1``, so that every frequency which the operator passes counts alike (after
-Eldar 2009); the noise level is then that of the residual at the smallest GCV. Where the operator picks pixels, the risk
-of the image is that of the pixels seen (predicted) and of those not seen (held out), each with its share.
+Eldar 2009); the noise level is then that of the residual at the smallest GCV. Where the operator picks samples, the
+risk is that of the samples seen (predicted) and of those not seen (held out), each with its share. Samples of k-space
+that are held out count by how many around them were not measured: what is missing is not like what is there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ SLOWEST, UNKNOWN = 0.95, 0.8  # largest share of a change that is left at the ne
 KEPT = 3  # states kept to start from: the bracket of the search
 LARGE = 2**22  # pixels from which memory matters more, and only the last state is kept
 MOST_FITTED = 0.5  # degrees of freedom over samples from which samples are held out as well
+NEARBY = 3.0  # width of the neighbourhood that a sample stands for, in samples
+TINY = 1e-30
 PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
 
 
@@ -92,15 +95,13 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
     start : float
         First strength; the search is bracketed from there.
     criterion : str
-        How a strength is judged: "sure", "gcv", "held-out", "seen and unseen", "gcv and held-out", or one of
-        :mod:`recon._criteria`. "seen and unseen" adds the predicted risk of the pixels seen to the held-out one. "gcv
-        and held-out" returns the geometric mean of both minimisers: cross-validation sees fewer samples and errs
-        towards strong, GCV under aliasing towards weak.
+        How a strength is judged: "sure", "gcv", "held-out", "seen and unseen", or one of :mod:`recon._criteria`. "seen
+        and unseen" adds the predicted risk of the samples seen to the held-out one, each with its share.
     rng : numpy.random.Generator
         Source of the probe and of the samples kept back.
     """
-    if criterion in ("seen and unseen", "gcv and held-out"):
-        return _with_held_out(problem, start, criterion, rng)
+    if criterion == "seen and unseen":
+        return _with_held_out(problem, start, rng)
     from recon import _criteria
 
     if criterion in ("discrepancy", "l-curve"):
@@ -123,19 +124,14 @@ def _searched(problem: Problem, judge: Any, start: float) -> tuple[float, tuple[
     )
 
 
-def _with_held_out(problem: Problem, start: float, criterion: str, rng: np.random.Generator) -> Choice:
+def _with_held_out(problem: Problem, start: float, rng: np.random.Generator) -> Choice:
     """The smallest predicted risk; where it fits most of the samples, which it judges badly, held-out ones join in."""
     seen, unseen = _Predicted(problem, rng), _HeldOut(problem, rng)
     strength, trials = _searched(problem, seen, start)
-    if seen.divergence is None or seen.divergence < MOST_FITTED:
-        criterion = "sure" if problem.sigma_known else "gcv"
-    elif criterion == "seen and unseen":
+    criterion = "sure" if problem.sigma_known else "gcv"
+    if seen.divergence is not None and seen.divergence >= MOST_FITTED:
+        criterion = "seen and unseen"
         strength, trials = _searched(problem, _SeenAndUnseen(problem, seen, unseen), strength)
-    else:
-        unseen.follow(seen)
-        unseen.noticeable = math.inf  # half of what its parabola errs by is left in the mean
-        other, more = _searched(problem, unseen, strength * FACTOR**2)
-        strength, trials = math.sqrt(strength * other), trials + more
     return Choice(strength, criterion, trials, seen.divergence, seen.level, seen.warm)
 
 
@@ -368,14 +364,20 @@ def measured_count(operator: Any, y: Array) -> int:
 
 
 class _HeldOut(Warm):
-    """Prediction of samples that the reconstruction was not shown."""
+    """Prediction of samples that the reconstruction was not shown.
+
+    Each stands for those around it that were not measured: in the middle of k-space, where nearly all are, for hardly
+    any. Pixels count alike.
+    """
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         operator = problem.operator
         measured = np.broadcast_to(True if operator.sampling is None else operator.sampling, operator.out_shape)
         back = measured & (rng.random(operator.out_shape) < HELD_OUT)
-        self.back = arrays.asarray(back, problem.y)
-        self.count = max(measured_count(operator.with_sampling(back), problem.y), 1)
+        weights = back * (1.0 if operator.selects else _unseen_nearby(measured))
+        self.back = arrays.asarray(weights**0.5, problem.y)
+        alike = arrays.size(problem.y) // back.size * (2 if arrays.is_complex(problem.y) else 1)
+        self.count = max(alike * float(weights.sum()), TINY)
         kept = operator.with_sampling(measured & ~back)
         super().__init__(problem, kept, problem.y * arrays.asarray(measured & ~back, problem.y), problem.x0)
 
@@ -399,8 +401,16 @@ class _HeldOut(Warm):
         return tried
 
 
+def _unseen_nearby(measured: np.ndarray) -> np.ndarray:
+    """Samples not measured over samples measured, around each."""
+    from scipy.ndimage import gaussian_filter
+
+    share = gaussian_filter(measured.astype(np.float64), NEARBY, mode="nearest").clip(TINY, 1.0)
+    return (1 - share) / share
+
+
 class _SeenAndUnseen:
-    """Risk of an image of which some pixels were measured: predicted for those, held-out for the others."""
+    """Risk of all that the operator could measure: predicted for the samples seen, held-out for the others."""
 
     def __init__(self, problem: Problem, seen: _Predicted, unseen: _HeldOut):
         self.seen, self.unseen = seen, unseen
@@ -427,10 +437,9 @@ class _SeenAndUnseen:
 def natural_criterion(operator: Any, noise: Any, sigma_known: bool) -> str:
     """The criterion that suits how the operator measures.
 
-    Predicted risk where it mixes the whole image, also held-out samples where it picks pixels, or samples of a mixture
-    (undersampled k-space).
+    Predicted risk where it mixes the whole image, also held-out samples where it picks some: of pixels, of k-space.
     """
     predicted = "sure" if sigma_known or isinstance(noise, Poisson) else "gcv"
     if operator.sampling is None or bool(np.all(operator.sampling)):
         return predicted
-    return "seen and unseen" if operator.selects else "gcv and held-out"
+    return "seen and unseen"
