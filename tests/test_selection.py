@@ -174,7 +174,7 @@ def test_held_out_samples_stand_for_those_missing_around_them():
     measured[::3] = True
     weights = _unseen_nearby(measured)
     assert weights[30].max() < 0.1
-    np.testing.assert_allclose(weights[[3, 6, 9, 51]], 2, rtol=0.05)
+    np.testing.assert_allclose(weights[[9, 12, 48]], 2, rtol=0.05)
     assert weights[measured].sum() == pytest.approx((~measured).sum(), rel=0.1)
 
 
