@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import blind, phase
+from benchmarks import blind, phase, responses
 
 SECTIONS = {
+    "counts": ("Low-dose transmission tomography, at the best weights", responses.low_dose),
+    "relaxation": ("T2 maps, voxel by voxel", responses.relaxation),
+    "clipped": ("A fifth of the pixels clipped, nothing tuned", responses.clipped),
+    "untuned": ("Strength chosen by itself, against the best", responses.untuned),
     "phase": ("Phase retrieval", phase.main),
     "blind": ("Blind deconvolution", blind.main),
 }
