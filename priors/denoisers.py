@@ -155,9 +155,9 @@ def _loaded(name_or_path: str, changed: int | None, device: str) -> UNet:
     from priors.networks import Architecture, UNet, placed
 
     found = weights.read(name_or_path)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=()):  # the caller's random numbers stay as they are
         network = UNet(Architecture(**found.architecture))
-    network.load_state_dict(found.tensors, assign=True)
+    network.load_state_dict(found.tensors)
     return placed(network, device).eval().requires_grad_(False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import hashlib
 import json
 import pickle
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 import priors
-from priors import Denoiser, _precision, _tiling, weights
+from priors import Denoiser, _precision, _tiling, denoisers, weights
 from priors._decorrelation import Transform
 from priors.networks import Architecture, UNet, start_from
 from solvers.errors import ArgumentError, DTypeError, FileError, OptionError, ShapeError
@@ -206,6 +207,11 @@ def test_complex_images_keep_magnitude_and_phase() -> None:
     assert np.allclose(turned, image * np.exp(1.1j), atol=1e-5)
 
 
+def test_the_example_in_the_docstring() -> None:
+    for module in (denoisers, weights):
+        assert doctest.testmod(module).failed == 0
+
+
 def test_it_pickles() -> None:
     copy = pickle.loads(pickle.dumps(SINGLE))
     assert copy == SINGLE
@@ -298,6 +304,15 @@ def test_a_colour_network_starts_from_a_grey_one() -> None:
     with torch.no_grad():
         expected = grey(v, torch.tensor([SIGMA])).expand(1, 3, -1, -1)
         assert torch.allclose(colour(v.expand(1, 3, -1, -1), torch.tensor([SIGMA])), expected, atol=1e-5)
+
+
+def test_loading_leaves_random_numbers_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    denoisers._loaded.cache_clear()
+    priors.load_denoiser("fast-grey")
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_loading_reaches_for_no_network() -> None:

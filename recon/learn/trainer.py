@@ -35,10 +35,11 @@ class Trainer:
     """
 
     def __init__(self, settings: Settings, device: str, cores: int | None = None) -> None:
-        torch.manual_seed(settings.seed)
         self.settings = settings
         self.device = torch.device(device)
-        self.network = placed(UNet(settings.architecture), self.device)
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(settings.seed)
+            self.network = placed(UNet(settings.architecture), self.device)
         self.optimiser = Muon(self.network)
         self.mean = copy.deepcopy(self.network).eval()
         self.workers = min(settings.batch, cores or threads()) if self.device.type == "cpu" else 1
