@@ -65,7 +65,7 @@ class Coils:
             parts[image, part] = total
 
         run_jobs(add, parts.size * block, count * blocks)
-        return parts.sum(axis=1)
+        return parts[:, 0] if blocks == 1 else parts.sum(axis=1)
 
     def gram(self, x: Array, convolve: Callable[..., Array]) -> Array:
         """``sum_c conj(s_c) convolve(s_c x)``, ``convolve(image, workers=)`` giving an array of its own."""

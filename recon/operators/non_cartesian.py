@@ -95,21 +95,26 @@ class NonCartesianMRI(LinearOperator):
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
         images, coils = x.reshape(-1, *self.in_shape), self._coils.count
-        out = np.empty((len(images) * coils, self._transform.points.shape[1]), x.dtype)
+        tasks = len(images) * coils
 
-        def sample(task: int) -> None:
+        def sample(task: int, out: np.ndarray | None = None) -> np.ndarray:
             image, coil = divmod(task, coils)
             samples = self._transform.forward(self._coils.seen(images[image], coil))
-            np.multiply(samples, self._scale, out=out[task], casting="same_kind")
+            return np.multiply(samples, self._scale, out=out, dtype=x.dtype, casting="same_kind")
 
-        run_jobs(sample, out.size, len(out))
+        if tasks == 1:  # nothing is held for the result while the transform holds the most
+            out = sample(0)
+        else:
+            out = np.empty((tasks, self._transform.points.shape[1]), x.dtype)
+            run_jobs(lambda task: sample(task, out[task]), out.size, tasks)
         return out.reshape(*x.shape[: x.ndim - len(self.in_shape)], *self.out_shape)
 
     def _adjoint(self, y: np.ndarray) -> np.ndarray:
         samples = y.reshape(-1, self._coils.count, self._transform.points.shape[1])
 
         def spread(image: int, coil: int) -> np.ndarray:
-            return self._transform.adjoint(samples[image, coil] * self._scale)
+            # In the transform's precision at once: no second copy beside it.
+            return self._transform.adjoint(np.multiply(samples[image, coil], self._scale, dtype=np.complex128))
 
         images = self._coils.combined(spread, len(samples), y.dtype)
         return images.reshape(*y.shape[: y.ndim - len(self.out_shape)], *self.in_shape)
