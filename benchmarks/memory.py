@@ -76,6 +76,12 @@ def _operators() -> dict[str, Callable[[], Any]]:
         "CartesianMRI, 8 coils": lambda: ops.CartesianMRI(mask[:256, :256], coils),
         "NonCartesianMRI": lambda: ops.NonCartesianMRI(spokes, (256, 256)),
         "NonCartesianMRI, 8 coils": lambda: ops.NonCartesianMRI(spokes, (256, 256), coils),
+        "DynamicMRI": lambda: ops.DynamicMRI(_random(16, 256, 256) < 0.3),
+        "DynamicMRI, 8 coils": lambda: ops.DynamicMRI(_random(16, 256, 256) < 0.3, coils),
+        "DynamicNonCartesianMRI": lambda: ops.DynamicNonCartesianMRI(spokes.reshape(8, 25, 512, 2), (256, 256)),
+        "RadioInterferometry": lambda: ops.RadioInterferometry(1e4 * _random(100_000, 2), (256, 256), pixel=1e-5),
+        "RealImage": lambda: ops.RealImage((n, n)),
+        "Destripe": lambda: ops.Destripe((n, n)),
         "ParallelBeam": lambda: ops.ParallelBeam((512, 512), 360),
         "FanBeam": lambda: ops.FanBeam((512, 512), turns, **fan),
         "ConeBeam": lambda: ops.ConeBeam((96, 96, 96), turns[::4], **fan),
@@ -94,7 +100,8 @@ def _operators() -> dict[str, Callable[[], Any]]:
 def measure(operator: Any) -> dict[str, tuple[float, float]]:
     """For each direction, the peak of the arrays and of the process over the larger side."""
     dtype = np.complex64 if operator.kind == "complex" else np.float32
-    x, y = (np.asarray(_random(*shape), dtype=dtype) for shape in (operator.in_shape, operator.out_shape))
+    x = np.asarray(_random(*operator.in_shape), dtype=dtype)
+    y = np.asarray(_random(*operator.out_shape), dtype=operator(x).dtype)  # some measure complex values of a real image
     side = max(x.nbytes, y.nbytes)
     calls = {"forward": (operator, x), "adjoint": (operator.adjoint, y), "gram": (operator.gram, x)}
     for function, argument in calls.values():
