@@ -6,6 +6,7 @@ function with the roles exchanged, so gradients of any order, forward-mode deriv
 
 from __future__ import annotations
 
+import warnings
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,11 @@ def jvp_by_torch(operator: Operator, x: Array, d: Array) -> Array:
         shared = torch.from_numpy(np.array(x)), torch.from_numpy(np.array(d))
         return arrays.to_numpy(jvp_by_torch(operator, *shared))
     with forward_ad.dual_level():
-        y = forward_ad.unpack_dual(operator(forward_ad.make_dual(x, d)))
+        with warnings.catch_warnings():
+            # The first dual tensor compiles a part of torch in a way that torch itself calls out of date.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            dual = forward_ad.make_dual(x, d)
+        y = forward_ad.unpack_dual(operator(dual))
         # No tangent at all: the measurement does not depend on the image.
         return torch.zeros_like(y.primal) if y.tangent is None else y.tangent
 
