@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import compressive
+import correction
 import optics
 import own
 import resonance
@@ -19,7 +20,7 @@ from recon.reconstruct import ReconstructionWarning
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "gallery.md"
-GROUPS = (tomography, resonance, optics, satellite, compressive, own)
+GROUPS = (tomography, resonance, optics, correction, satellite, compressive, own)
 HEAD = f"""# Gallery
 
 Every row is made by the code below it (`make gallery` makes this page): the truth, what is measured of it, the adjoint

@@ -29,6 +29,7 @@ class Row:
     measured: View  # the same for the measurement
     how: str  # what made x
     window: tuple[float, float] | None  # values that are black and white; None is the range of the truth
+    third: tuple[str, np.ndarray] | None  # title and image of the third picture; None is the adjoint image
 
     @property
     def psnr(self) -> float:
@@ -47,9 +48,10 @@ def row(
     measured: Any = None,
     window: Any = None,
     how: str = "reconstruct(y, A)",
+    third: Any = None,
 ) -> Row:
     """The pictures of a family; ``view`` and ``measured`` say how an image and a measurement are drawn."""
-    return Row(truth, y, operator, x, view or plain, measured or view or plain, how, window)
+    return Row(truth, y, operator, x, view or plain, measured or view or plain, how, window, third)
 
 
 def plain(image: np.ndarray) -> np.ndarray:
@@ -84,17 +86,17 @@ def source(family: Callable[[], Row]) -> str:
 
 
 def draw(result: Row) -> bytes:
-    """A PNG of truth, measurement, adjoint image and reconstruction."""
+    """A PNG of truth, measurement, adjoint image (or what stands in for it) and reconstruction."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     truth, x = result.view(result.truth), result.view(result.x)
-    back = result.operator.adjoint(result.y)
+    title, back = result.third or ("adjoint $A^H y$", result.operator.adjoint(result.y))
     window = result.window or _stretched(truth)[1]
     panels = [
         ("truth", truth, window),
         ("measurement y", *_stretched(result.measured(result.y))),
-        ("adjoint $A^H y$", *_stretched(result.view(back))),
+        (title, *_stretched(result.view(back))),
         (f"{result.how}: {result.psnr:.1f} dB", x, window),
     ]
     aspect = truth.shape[0] / truth.shape[1]
