@@ -28,3 +28,12 @@ def coil_maps(count, *shape):
     away = [(y - 1.2 * np.sin(t)) ** 2 + (x - 1.2 * np.cos(t)) ** 2 for t in turns]
     maps = np.stack([np.exp(-d + 1j * (np.cos(t) * y + np.sin(t) * x)) for d, t in zip(away, turns, strict=True)])
     return (maps / np.linalg.norm(maps, axis=0)).astype(np.complex64)
+
+
+def root_counts(magnitudes, photons):
+    """What a detector that counts photons measures; the noise of a root of counts is the same everywhere."""
+    scale = photons / (magnitudes**2).sum()
+    return np.sqrt(np.random.default_rng(0).poisson(scale * magnitudes**2) / scale).astype(np.float32)
+
+
+crystal = camera * np.exp(2j * picture("moon", 256, 256))  # one photograph its amplitude, another its phase

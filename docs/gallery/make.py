@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compressive
 import correction
+import diffraction
 import optics
 import own
 import resonance
@@ -20,13 +21,13 @@ from recon.reconstruct import ReconstructionWarning
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "gallery.md"
-GROUPS = (tomography, resonance, optics, correction, satellite, compressive, own)
+GROUPS = (tomography, resonance, optics, diffraction, correction, satellite, compressive, own)
 HEAD = f"""# Gallery
 
 Every row is made by the code below it (`make gallery` makes this page): the truth, what is measured of it, the adjoint
 image, and what `reconstruct` makes of the measurement. Strengths, solvers and steps are its own choice. The pictures
 come with scikit-image; measurements are simulated, noise included. The adjoint image is no reconstruction: it shows
-what the data see.
+what the data see; where the model is not linear, what the title says stands in its place.
 
 ```python
 {(HERE / "images.py").read_text(encoding="utf-8").split(chr(10) * 2, 1)[1].strip()}

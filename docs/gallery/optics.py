@@ -2,7 +2,9 @@
 
 import numpy as np
 from images import camera, colours
+from scipy import ndimage
 from shown import plain, row
+from skimage.registration import phase_cross_correlation
 
 from recon import Gaussian, Impulse, Poisson, Speckle, psf, reconstruct
 from recon import operators as ops
@@ -23,6 +25,20 @@ def shake():
     y = Gaussian(0.01).sample(A(colours), rng=0)
     x = reconstruct(y, A, channel_axis=0)
     return row(colours, y, A, x)
+
+
+def unknown_shake():
+    """A hand that shook, and nobody knows how: the blur is found from the edges of the photograph."""
+    A = ops.Blur(psf.camera_shake(20, size=21, rng=4), (236, 236), boundary="unknown")
+    scene = np.pad(camera, 20, mode="reflect")[tuple(slice(0, n) for n in A.in_shape)]
+    y = Gaussian(0.01).sample(A(scene), rng=0)
+    x = reconstruct(y, ops.Blur(ops.Unknown(shape=(21, 21)), y.shape, boundary="unknown"))
+    away, *_ = phase_cross_correlation(scene[A.interior], x[A.interior], upsample_factor=10)
+    x = ndimage.shift(x, away, mode="nearest")  # where the photograph stands exactly cannot be known
+    return row(
+        scene, y, A, x, how="reconstruct(y, F)", view=lambda image: image[A.interior][8:-8, 8:-8], measured=plain,
+        third=("the blur known", reconstruct(y, A)),
+    )  # fmt: skip
 
 
 def varying():
@@ -95,6 +111,7 @@ def speckle():
 FAMILIES = {
     "Motion blur, unknown surroundings": motion,
     "Camera shake, colours": shake,
+    "Camera shake, unknown": unknown_shake,
     "Blur that varies": varying,
     "Photon counts": photons,
     "Super-resolution": super_resolution,
