@@ -230,6 +230,34 @@ def test_a_specification_names_it() -> None:
     np.testing.assert_array_equal(A(x), B(x))
 
 
+@pytest.mark.parametrize("name", GEOMETRIES)
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 2e-6), (np.float64, 1e-13)])
+def test_torch_body_equals_numba_body(
+    name: str, dtype: type, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from recon.operators import _cone_torch
+
+    monkeypatch.setattr(_cone_torch, "ELEMENTS", 4000)  # several blocks of planes
+    A = make(name, ANGLES[::3])
+    x, y = RNG.standard_normal((2, *A.in_shape)).astype(dtype), RNG.standard_normal((2, *A.out_shape)).astype(dtype)
+    forward, backward = A._apply_torch(torch.from_numpy(x)).numpy(), A._adjoint_torch(torch.from_numpy(y)).numpy()
+    assert forward.dtype == backward.dtype == dtype
+    assert np.linalg.norm(forward - A(x)) <= tolerance * np.linalg.norm(forward)
+    assert np.linalg.norm(backward - A.adjoint(y)) <= tolerance * np.linalg.norm(backward)
+
+
+@pytest.mark.parametrize("pitch", [0.0, 6.0])
+def test_tensors_stay_on_their_device(pitch: float) -> None:
+    # The meta device computes nothing, and refuses to meet the CPU.
+    torch = pytest.importorskip("torch")
+    A = ConeBeam((6, 8, 7), 9, **SHORT, detectors=(5, 11), pitch=pitch)
+    x = torch.zeros(2, *A.in_shape, device="meta")
+    y = A(x)
+    assert (y.device.type, A.adjoint(y).device.type) == ("meta", "meta")
+    assert (tuple(y.shape), tuple(A.gram(x).shape)) == ((2, *A.out_shape), (2, *A.in_shape))
+
+
 def test_a_tensor_gets_the_adjoint_as_its_gradient() -> None:
     torch = pytest.importorskip("torch")
     A = make("cube")

@@ -73,6 +73,16 @@ def test_adjoint_of_tilted_rays_is_the_transpose_entry_by_entry() -> None:
     np.testing.assert_allclose(backward, forward.T, atol=1e-14)
 
 
+@pytest.mark.parametrize("tilt", [0.0, 0.4])
+def test_torch_body_equals_numba_body(tilt: float) -> None:
+    torch = pytest.importorskip("torch")
+    A = ParallelBeam3D((5, 8, 9), ANGLES, tilt=tilt)
+    x, y = RNG.standard_normal((2, *A.in_shape)), RNG.standard_normal((2, *A.out_shape))
+    np.testing.assert_allclose(A._apply_torch(torch.from_numpy(x)), A(x), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(A._adjoint_torch(torch.from_numpy(y)), A.adjoint(y), rtol=0, atol=1e-12)
+    assert A.gram(torch.zeros(A.in_shape, device="meta")).device.type == "meta"
+
+
 def test_the_detector_covers_the_volume_by_default() -> None:
     for tilt in (0.0, 0.6, -0.3):
         A = ParallelBeam3D((10, 14, 12), 20, tilt=tilt)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators import _cone_numba
+from recon.operators import _cone_numba, _cone_torch
 from recon.operators._cone_geometry import Rays
 from recon.operators._planar_scan import cell_position
 from recon.operators.base import LinearOperator
@@ -38,6 +38,19 @@ class VolumeScan(LinearOperator):
         for scan, out in zip(scans, x, strict=True):
             _cone_numba.back_project(scan, self.rays, out)
         return x.reshape(y.shape[:-3] + self.in_shape)
+
+    def _apply_torch(self, x: Any) -> Any:
+        """The same on tensors, without numba, for devices other than the CPU; gradients are ``recon.autograd``'s."""
+        volumes = x.reshape(-1, *self.in_shape)
+        y = x.new_zeros((len(volumes), *self.out_shape))
+        _cone_torch.project(volumes, self.rays, y)
+        return y.reshape(*x.shape[:-3], *self.out_shape)
+
+    def _adjoint_torch(self, y: Any) -> Any:
+        scans = y.reshape(-1, *self.out_shape)
+        x = y.new_zeros((len(scans), *self.in_shape))
+        _cone_torch.back_project(scans, self.rays, x)
+        return x.reshape(*y.shape[:-3], *self.in_shape)
 
     def _shape_remedy(self, name: str, given: tuple[int, ...], expected: tuple[int, ...]) -> str:
         if name == "x":

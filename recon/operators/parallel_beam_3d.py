@@ -124,6 +124,16 @@ class ParallelBeam3D(VolumeScan):
             return super()._adjoint(y)
         return self.plane._adjoint(y.swapaxes(-3, -2))
 
+    def _apply_torch(self, x: Any) -> Any:
+        if self.plane is None:
+            return super()._apply_torch(x)
+        return self.plane._apply_torch(x).swapaxes(-3, -2)
+
+    def _adjoint_torch(self, y: Any) -> Any:
+        if self.plane is None:
+            return super()._adjoint_torch(y)
+        return self.plane._adjoint_torch(y.swapaxes(-3, -2))
+
     def _covering(self, shape: tuple[int, int, int]) -> tuple[int, int]:
         """As many cells as cover the volume, of the parity of its slices and columns."""
         height, depth, width = (n * h for n, h in zip(shape, self.spacing, strict=True))
