@@ -83,7 +83,7 @@ def _group_of(k, n, factor, z, i, planes, rows):
 
 @_inline
 def _advance_row(q, old, factor, d, qs, source, at, step, bend, relax, z, i):
-    """Write ``q_new`` of row (z, i) to ``q`` and the split variable before to ``old``; row ``at`` of ``source`` is q."""
+    """Write ``q_new`` of row (z, i) to ``q``, the split variable before to ``old``; row ``at`` of ``source`` is q."""
     channels, n, planes, rows, columns = qs.shape
     for c in range(channels):
         for k in range(n):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class Plan:
     tol: float
     channel_axis: int | None  # position of the channels in the measurement given
     decisions: dict[str, Decision] = field(repr=False)
+    memory: int = 0  # estimate of the bytes allocated at the peak, the image included and the measurement not
 
     def __str__(self) -> str:
         width = max(len(name) for name in self.decisions)
@@ -177,11 +178,25 @@ def prepare(
     decisions["stop"] = Decision(
         f"tol {goal:g}, at most {limit} steps", "estimated distance to the limit, relative to the image"
     )
-    return Request(
+    request = Request(
         y, operator, x0,
         Plan(operator, model, known, whole_prior, build, number, criterion, limit, goal, channel_axis, decisions),
         working.to_image,
     )  # fmt: skip
+    return _with_memory(request, callback)
+
+
+def _with_memory(request: Request, callback: Any) -> Request:
+    """The request with what it will take at the peak, which a plan mentions where it is much."""
+    from recon import _large, _memory
+
+    in_place = callback is None and _large.applies(request)
+    needed, free = _memory.estimated_bytes(request, in_place=in_place), _memory.free_bytes()
+    if needed >= _memory.SHOWN:
+        reason = "at the peak, beside the measurement" + (", solved in place" if in_place else "")
+        known = "" if free is None else f"; {_memory.shown(free)} are free"
+        request.plan.decisions["memory"] = Decision(f"about {_memory.shown(needed)}", reason + known)
+    return replace(request, plan=replace(request.plan, memory=needed))
 
 
 def _checked_operator(operator: Any, y: Array, x0: Any) -> Any:
@@ -295,6 +310,8 @@ def _where_measured(y: Array, operator: Any) -> Array:
     """Zeros where the operator does not measure: what stands there is no misfit."""
     if operator.sampling is None:
         return y
+    if isinstance(y, np.ndarray) and not np.any(y, where=~np.broadcast_to(operator.sampling, y.shape)):
+        return y  # without a copy
     return Mask(np.broadcast_to(operator.sampling, operator.out_shape))(y)
 
 

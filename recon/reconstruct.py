@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from recon import _large
+from recon._memory import shortage
 from recon._nonlinear import best_start, is_nonlinear, nonlinear_guess
 from recon.noise import Gaussian, Poisson
 from recon.operators.unknown import Family
@@ -184,15 +186,14 @@ def reconstruct(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
         channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
     )  # fmt: skip
-    counted = request.y - background(request.plan.noise)
-    start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
-    if is_nonlinear(request.operator) and request.x0 is None:
-        start, request = _of_several_starts(request, start, rng)
-    if tol is None:
-        request = replace(request, plan=_with_tolerance(request, start))
-    plan, choice = _with_strength(request, start, np.random.default_rng(0 if rng is None else rng))
-    selected = time.perf_counter()
-    found = _final(request, plan, choice, start, callback, progress)
+    rng = np.random.default_rng(0 if rng is None else rng)
+    short = shortage(request.plan.memory)
+    if short is not None:
+        warnings.warn(short, ReconstructionWarning, stacklevel=3)
+    if callback is None and _large.applies(request):
+        plan, choice, found, selected = _large.run(request, tol is None, rng, progress)
+    else:
+        plan, choice, found, selected = _run(request, tol is None, rng, callback, progress)
     residual = _residual(request, plan.noise, found.image)
     objection = request.operator.objection(request.y)
     doubts = _doubts(plan, found, residual, objection)
@@ -212,6 +213,21 @@ def reconstruct(
         plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts, objection,
         uncertainty=None if spread is None else channels_back(spread, channel_axis, request.operator),
     )  # fmt: skip
+
+
+def _run(
+    request: Request, adapt: bool, rng: np.random.Generator, callback: Any, progress: bool
+) -> tuple[Plan, Choice | None, Solution, float]:
+    """The plan as it became, how the strength was chosen, the last solve, and when it began."""
+    counted = request.y - background(request.plan.noise)
+    start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
+    if is_nonlinear(request.operator) and request.x0 is None:
+        start, request = _of_several_starts(request, start, rng)
+    if adapt:
+        request = replace(request, plan=with_tolerance(request, arrays.to_float(arrays.norm(start))))
+    plan, choice = _with_strength(request, start, rng)
+    selected = time.perf_counter()
+    return plan, choice, _final(request, plan, choice, start, callback, progress), selected
 
 
 def first_guess(operator: Any, y: Array) -> Array:
@@ -257,18 +273,19 @@ def _filled(selection: Any, y: Array) -> Array:
     return arrays.to_device_of(np.where(seen, values, filled).astype(values.dtype, copy=False), back)
 
 
-def _with_tolerance(request: Request, start: Array) -> Plan:
+def with_tolerance(request: Request, image: float) -> Plan:
     """The plan with a tolerance that the noise allows: images this close to the limit cannot be told from it.
 
-    The gain ``|A^H y| / |y|`` of what was measured turns the noise level into one of the image.
+    ``image`` is the norm of an image on the scale of the answer. The gain ``|A^H y| / |y|`` of what was measured turns
+    the noise level into one of the image.
     """
     plan, y, operator = request.plan, request.y, request.operator
     if isinstance(plan.noise, Poisson) or is_nonlinear(operator):
         return plan
-    back, size, image = (arrays.to_float(arrays.norm(a)) for a in (operator.adjoint(y), y, start))
+    back, size = (arrays.to_float(arrays.norm(a)) for a in (operator.adjoint(y), y))
     if not (back > 0 and image > 0):
         return plan
-    seen = math.sqrt(min(measured_count(operator, y), arrays.size(start)))
+    seen = math.sqrt(min(measured_count(operator, y), _pixels(request)))
     tol = UNSEEN * plan.noise.sigma * seen * size / (back * image)
     tol = min(max(tol, plan.tol), LOOSEST * plan.tol)
     stop = Decision(f"tol {tol:.2g}, at most {plan.max_iter} steps", "a tenth of the noise from the limit, relative")
@@ -312,25 +329,42 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
         min(plan.max_iter, SEARCH_MAX_ITER), max(SEARCH_TOL * DEFAULT_TOL, plan.tol),
     )  # fmt: skip
     choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
+    return with_choice(request, choice), choice
+
+
+def with_choice(request: Request, choice: Choice) -> Plan:
+    """The plan with the strength chosen, and the noise level where that became known with it."""
+    plan = request.plan
     reason = f"best by {plan.criterion} of {len(choice.trials)} tried"
     decisions = {**plan.decisions, "strength": Decision(f"{choice.strength:.4g}", reason)}
     plan = replace(plan, strength=choice.strength, decisions=decisions)
     if not plan.sigma_known and choice.level is not None and not getattr(request.operator, "neighbours_alike", True):
         found = Decision(f"Gaussian, about {choice.level:.3g}", "residual at the smallest predicted risk")
         plan = replace(plan, noise=Gaussian(choice.level), decisions={**decisions, "noise": found})
-    return plan, choice
+    return plan
 
 
 def _first_strength(request: Request, start: Array) -> float:
     """Strength at which prior and noise balance on a first guess: ``variance * n / prior(x)`` for a Laplacian prior."""
+    prior = request.plan.prior
+    return balanced_strength(request, arrays.to_float(getattr(prior, "estimate", prior.value)(start)))
+
+
+def balanced_strength(request: Request, value: float) -> float:
+    """:func:`_first_strength` from the value of the prior."""
     plan = request.plan
-    value = arrays.to_float(getattr(plan.prior, "estimate", plan.prior.value)(start))
     if isinstance(plan.noise, Poisson):
         variance = 1.0  # the likelihood is already in units of its variance
     else:
         level = arrays.to_float(arrays.norm(request.y)) / math.sqrt(measured_count(request.operator, request.y))
         variance = max(plan.noise.sigma, 1e-4 * level) ** 2
-    return 0.5 * variance * arrays.size(start) / value if value > 0 and math.isfinite(value) else variance
+    return 0.5 * variance * _pixels(request) / value if value > 0 and math.isfinite(value) else variance
+
+
+def _pixels(request: Request) -> int:
+    """Number of pixels of all images."""
+    operator = request.operator
+    return arrays.size(request.y) // math.prod(operator.out_shape) * math.prod(operator.in_shape)
 
 
 def _final(

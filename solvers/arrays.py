@@ -186,5 +186,9 @@ def filter_fourier(x: Array, response: np.ndarray | Array, ndim: int) -> Array:
     shape = tuple(x.shape[-ndim:])
     if is_complex(x):
         return fftn(fftn(x, axes) * asarray(response, x), axes, inverse=True)
-    half = response[..., : shape[-1] // 2 + 1]
-    return irfftn(rfftn(x, axes) * asarray(half, x), shape, axes)
+    half = asarray(response[..., : shape[-1] // 2 + 1], x)
+    spectrum = rfftn(x, axes)
+    if is_torch(spectrum):
+        return irfftn(spectrum * half, shape, axes)
+    spectrum *= half
+    return irfftn(spectrum, shape, axes)

@@ -206,7 +206,8 @@ class Blur(Parametrised, LinearOperator):
         within[tuple(slice(k, n - k) if k > 1 else slice(None) for n, k in sides)] = True
         if removed.mean() * min(within.sum(), (~within).sum()) < FEW:
             return 0.0
-        energy = arrays.filter_fourier(y, removed.astype(y.dtype), gram.ndim) ** 2
+        energy = arrays.filter_fourier(y, removed, gram.ndim)
+        energy *= energy
         outer, inner = (float(energy[..., where].mean()) for where in (~within, within))
         return math.sqrt(outer / inner) if inner > 0 else 0.0
 
