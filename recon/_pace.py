@@ -7,7 +7,7 @@ from typing import Any
 from solvers import arrays
 from solvers.arrays import Array
 
-FIRST = 0.3  # of a pixel between frames, for the first pilot
+FIRST = 0.1  # of a pixel between frames, for the first pilot: what one frame lacks comes from the others
 LEAST = 0.05
 PILOTS = 2
 STEPS = 10  # of a pilot
