@@ -53,10 +53,12 @@ def interferometry():
     base = (places[:, None] - places)[~np.eye(24, dtype=bool)]
     hours = np.linspace(-0.8, 0.8, 40)
     turns = np.array([[np.cos(hours), np.sin(hours)], [-np.sin(hours), np.cos(hours)]])
-    A = ops.NonCartesianMRI(np.tensordot(base, turns, (1, 0)).transpose(0, 2, 1).clip(-95, 95), sky.shape)
-    y = Gaussian(0.02).sample(A(sky), rng=0)
-    x = reconstruct(y, A)
-    return row(sky, y, A, x, measured=lambda _: coverage(A.trajectory, sky.shape))
+    second = np.deg2rad(1 / 3600)
+    uv = 1000 * np.tensordot(base, turns, (1, 0)).transpose(0, 2, 1).clip(-95, 95)  # wavelengths
+    A = ops.RadioInterferometry(uv, sky.shape, pixel=second)
+    y = Gaussian(4.0).sample(A(sky), rng=0)
+    x = reconstruct(y, A, bounds=(0, np.inf))
+    return row(sky, y, A, x, measured=lambda _: coverage(uv * second * 192, sky.shape))
 
 
 FAMILIES = {

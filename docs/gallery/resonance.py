@@ -4,7 +4,6 @@ import numpy as np
 from images import ball, coil_maps, phantom
 from shown import log_magnitude, row
 
-from priors import TotalVariation
 from recon import Gaussian, reconstruct
 from recon import operators as ops
 from recon.coils import sensitivities_from_center
@@ -50,14 +49,25 @@ def spirals():
 
 
 def beating():
-    """Eight frames of a beating object, a sixth of the lines of each: frames are nearer than neighbours."""
+    """Eight frames of a beating object, a sixth of the lines of each."""
     radii = 0.4 + 0.1 * np.sin(2 * np.pi * np.arange(8) / 8)
     frames = np.stack([ball((1, 80, 80), 0, 0, 0, 0.8)[0] - 0.5 * ball((1, 80, 80), 0, 0.1, 0, r)[0] for r in radii])
     lines = [variable_density_lines(80, 6, rng=k) for k in range(8)]
-    A = ops.block_diagonal([ops.CartesianMRI(np.repeat(line[:, None], 80, axis=1)) for line in lines])
+    A = ops.DynamicMRI(np.repeat(np.stack(lines)[:, :, None], 80, axis=2))
     y = A.sampling * Gaussian(0.01).sample(A(frames), rng=0)
-    x = reconstruct(y, A, prior=TotalVariation(ndim=3, spacing=(0.3, 1, 1)))
+    x = reconstruct(y, A)
     return row(frames, y, A, x, view=lambda frames: abs(frames[4]), measured=log_magnitude)
+
+
+def golden_spokes():
+    """The same heart along eight spokes a frame, at the golden angle, and four coils."""
+    radii = 0.4 + 0.1 * np.sin(2 * np.pi * np.arange(8) / 8)
+    frames = np.stack([ball((1, 80, 80), 0, 0, 0, 0.8)[0] - 0.5 * ball((1, 80, 80), 0, 0.1, 0, r)[0] for r in radii])
+    spokes = radial(64, 160, size=80, golden=True).reshape(8, 8, 160, 2)
+    A = ops.DynamicNonCartesianMRI(spokes, (80, 80), coil_maps(4, 80, 80))
+    y = Gaussian(0.02).sample(A(frames), rng=0)
+    x = reconstruct(y, A)
+    return row(frames, y, A, x, view=lambda frames: abs(frames[4]), measured=lambda y: log_magnitude(y[4, 0]))
 
 
 FAMILIES = {
@@ -66,4 +76,5 @@ FAMILIES = {
     "Radial k-space": radial_spokes,
     "Spirals": spirals,
     "Frames": beating,
+    "Frames on golden spokes": golden_spokes,
 }
