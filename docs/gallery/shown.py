@@ -108,7 +108,7 @@ def draw(result: Row) -> bytes:
         axes.set_box_aspect(aspect)
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
-    return _png(figure, COLOURS if any(image.ndim == 3 for _, image, _ in panels) else GREYS)
+    return _png(figure)
 
 
 def _aspect(image: np.ndarray, box: float) -> str:
@@ -125,7 +125,7 @@ def _between(image: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.clip((image - low) / (high - low), 0, 1)
 
 
-def _png(figure: Any, colours: int) -> bytes:
+def _png(figure: Any) -> bytes:
     """The figure in a palette of few colours: a fifth of the size."""
     from PIL import Image
 
