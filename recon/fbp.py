@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from recon._ramp import WINDOWS, filter_views
+from recon._filtered import admitted, covering
+from recon._ramp import filter_views
 from recon._ray_weights import angular_weights, fan_weights, parallel_weights
 from recon.operators.fan_beam import FanBeam
 from recon.operators.parallel_beam import ParallelBeam
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, suggestion
+from solvers.errors import OperatorError
 
 
 def fbp(y: Array, operator: ParallelBeam | FanBeam, *, window: str = "ram-lak") -> Array:
@@ -69,19 +70,13 @@ def fbp(y: Array, operator: ParallelBeam | FanBeam, *, window: str = "ram-lak") 
             f"operator is {operator!r}; expected ParallelBeam or FanBeam, which fbp inverts. "
             "Use recon.reconstruct for other operators."
         )
-    if window not in WINDOWS:
-        raise OptionError(f"window is {window!r}; expected one of {', '.join(WINDOWS)}.{suggestion(window, WINDOWS)}")
-    y = operator._admit(y, "y", operator.out_shape)
-    _require_plain(y)
-    sinogram = arrays.to_numpy(y)
-    if isinstance(operator, FanBeam):
-        return arrays.to_device_of(_fan(sinogram, operator, window), y)
-    return arrays.to_device_of(_parallel(sinogram, operator, window), y)
+    invert: Any = _fan if isinstance(operator, FanBeam) else _parallel
+    return arrays.to_device_of(invert(admitted(y, operator, window, "fbp"), operator, window), y)
 
 
 def _parallel(y: np.ndarray, operator: ParallelBeam, window: str) -> np.ndarray:
     radius = 0.5 * math.hypot(*operator.in_shape) * operator.spacing / operator.detector_spacing
-    sinogram, wide = _covering(y * parallel_weights(operator).astype(y.dtype), operator, -radius, radius)
+    sinogram, wide = covering(y * parallel_weights(operator).astype(y.dtype), operator, -radius, radius)
     filtered = filter_views(sinogram, operator.detector_spacing, window)
     return wide.smear(filtered, angular_weights(operator.angles))
 
@@ -92,30 +87,10 @@ def _fan(y: np.ndarray, operator: FanBeam, window: str) -> np.ndarray:
     density = np.cos(gamma) + beside * np.sin(gamma)
     rays = y * (density * fan_weights(operator)).astype(y.dtype)
     curved = operator.detector == "curved"
-    low, high = operator._shadow()
+    low, high = operator.shadow()
     # Rounded up to a whole cell, the arc might go beyond a right angle.
-    sinogram, wide = _covering(rays, operator, low + curved, high - curved)
+    sinogram, wide = covering(rays, operator, low + curved, high - curved)
     opening = operator.detector_spacing / (operator.source_distance + operator.detector_distance)
     filtered = filter_views(sinogram, opening, window, fan=curved)
     weights = angular_weights(operator.angles, 2 * np.pi) / operator.source_distance
     return wide.smear(filtered, weights)
-
-
-def _require_plain(y: Array) -> None:
-    if arrays.is_torch(y) and y.device.type != "cpu":
-        raise ArgumentError(f"y is on {y.device}; fbp computes on the CPU. Pass y.cpu() and move the result back.")
-    if arrays.is_torch(y) and y.requires_grad:
-        raise DTypeError("y requires gradients; fbp has none. Pass y.detach(), or train through operator.adjoint(y).")
-
-
-def _covering(y: np.ndarray, operator: Any, low: float, high: float) -> tuple[np.ndarray, Any]:
-    """Extend views by zeros until the detector sees the corners of the image, which the filtered views reach.
-
-    The corners are ``low`` and ``high`` cells from the centre. From a source near the image they may be very far.
-    """
-    left = min(max(0, math.ceil(-low - operator.center)), 2 * operator.detectors)
-    right = min(max(0, math.ceil(high - (operator.detectors - 1 - operator.center))), 2 * operator.detectors)
-    if not left + right:
-        return y, operator
-    wide = operator.widened(left, right)
-    return np.pad(y, [(0, 0)] * (y.ndim - 1) + [(left, right)]), wide

@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from recon._ramp import WINDOWS, filter_views
+from recon._filtered import admitted, covering
+from recon._ramp import filter_views
 from recon._ray_weights import angular_weights, fan_weights
-from recon.fbp import _covering, _require_plain
 from recon.operators.cone_beam import ConeBeam
 from recon.operators.fan_beam import FanBeam
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import OperatorError, OptionError, suggestion
+from solvers.errors import OperatorError
 
 
 def fdk(y: Array, operator: ConeBeam, *, window: str = "ram-lak") -> Array:
@@ -60,11 +60,7 @@ def fdk(y: Array, operator: ConeBeam, *, window: str = "ram-lak") -> Array:
     1.0
     """
     _require_circular(operator)
-    if window not in WINDOWS:
-        raise OptionError(f"window is {window!r}; expected one of {', '.join(WINDOWS)}.{suggestion(window, WINDOWS)}")
-    y = operator._admit(y, "y", operator.out_shape)
-    _require_plain(y)
-    return arrays.to_device_of(_invert(arrays.to_numpy(y), operator, window), y)
+    return arrays.to_device_of(_invert(admitted(y, operator, window, "fdk"), operator, window), y)
 
 
 def _require_circular(operator: ConeBeam) -> None:
@@ -84,7 +80,7 @@ def _invert(y: np.ndarray, operator: ConeBeam, window: str) -> np.ndarray:
     reach = operator.source_distance + operator.detector_distance
     # The rays of one view are denser than those of parallel beams, by the cosines of their angles across and upwards.
     share = (np.cos(fan.fan_angles) * fan_weights(fan))[:, None, :] / np.sqrt(1 + operator.slopes() ** 2)
-    views, wide_fan = _covering(y * share.astype(y.dtype), fan, *fan._shadow())
+    views, wide_fan = covering(y * share.astype(y.dtype), fan, *fan.shadow())
     left = round(wide_fan.center - fan.center)
     wide = operator.widened(left, wide_fan.detectors - fan.detectors - left)
     filtered = filter_views(views, operator.detector_spacing[1] / reach, window, fan=operator.detector == "curved")

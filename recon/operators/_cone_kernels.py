@@ -28,9 +28,6 @@ VIEWS = 2
 MOST_TAPS = 16
 """Taps beyond which interpolating entry by entry is quicker; MARGIN holds what lies beside that many."""
 
-_EDGE = 1e-9
-"""Samples closer than this to the end of a column have no weight; rounding cannot lead beyond it."""
-
 _U: Any = np.uint64
 """Of a loop that must be vectorised: numba looks at signed ones for negative values, which count from the end."""
 
@@ -40,19 +37,7 @@ _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}, "er
 
 
 @njit(**_FAST)
-def _crossed(at: float, step: float, slices: int, samples: int) -> Any:
-    """The range of m for which ``at + step * m`` lies within (0, slices + 1), for a positive step."""
-    first = np.int64(math.ceil(min(max((_EDGE - at) / step, 0.0), samples)))
-    last = np.int64(math.floor(min(max((slices + 1 - _EDGE - at) / step, -1.0), samples - 1))) + 1
-    while first < last and at + step * first < _EDGE:
-        first += 1
-    while first < last and at + step * (last - 1) > slices + 1 - _EDGE:
-        last -= 1
-    return first, last
-
-
-@njit(**_FAST)
-def _neighbours(position: float, width: int) -> tuple[int, int, float, float]:
+def neighbours(position: float, width: int) -> tuple[int, int, float, float]:
     """The columns beside a position and their weights; what lies beyond the plane weighs nothing."""
     below = math.floor(position)
     fraction = position - below
@@ -260,7 +245,7 @@ def _project_view(
             at, step = z0 + z1 * q, h0 + h1 * q
             first, last, low, high = _seen(at, step, shape[2], rows)
             if first < last and low < high:
-                i, j, wi, wj = _neighbours(p0 + p1 * q, width)
+                i, j, wi, wj = neighbours(p0 + p1 * q, width)
                 _read(volume, plane * q + stride * i, plane * q + stride * j, wi, wj, low, high, column)
                 for phase in range(phases):
                     start, stop = first, last
@@ -300,7 +285,7 @@ def _back_project_view(
                     if phases > 1:
                         start, stop = max((first - phase) // phases, 0), (last - 1 - phase) // phases + 1
                     _collect(cells[c, phase], at + step * phase, step * phases, start, stop, low, high, column)
-                i, j, wi, wj = _neighbours(p0 + p1 * q, width)
+                i, j, wi, wj = neighbours(p0 + p1 * q, width)
                 _add(column, plane * q + stride * i, plane * q + stride * j, wi, wj, low, high, volume)
 
 

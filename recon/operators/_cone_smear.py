@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from recon.operators._cone_kernels import _crossed, _neighbours
+from recon.operators._cone_kernels import neighbours
 from solvers.kernels import run_jobs
 
 if TYPE_CHECKING:
     from recon.operators.cone_beam import ConeBeam
+
+_EDGE = 1e-9
+"""Samples closer than this to the end of a column have no weight; rounding cannot lead beyond it."""
 
 _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
@@ -35,6 +38,18 @@ class Views(NamedTuple):
 
 
 @njit(**_FAST)
+def _crossed(at: float, step: float, slices: int, samples: int) -> Any:
+    """The range of m for which ``at + step * m`` lies within (0, slices + 1), for a positive step."""
+    first = np.int64(math.ceil(min(max((_EDGE - at) / step, 0.0), samples)))
+    last = np.int64(math.floor(min(max((slices + 1 - _EDGE - at) / step, -1.0), samples - 1))) + 1
+    while first < last and at + step * first < _EDGE:
+        first += 1
+    while first < last and at + step * (last - 1) > slices + 1 - _EDGE:
+        last -= 1
+    return first, last
+
+
+@njit(**_FAST)
 def _locate(g: Views, k: int, x: float, y: float) -> Any:
     """Distance from the source and column of the detector."""
     right = x * g.cos[k] + y * g.sin[k]
@@ -48,7 +63,7 @@ def _locate(g: Views, k: int, x: float, y: float) -> Any:
 def _smear_column(view: np.ndarray, column: float, at: float, step: float, weight: float, out: np.ndarray) -> None:
     """Add ``weight`` times the view, at heights ``at + step * k`` in rows from one below the first."""
     columns, rows = view.shape
-    i, j, wi, wj = _neighbours(column, columns)
+    i, j, wi, wj = neighbours(column, columns)
     first, last = _crossed(at - 0.5, step, rows - 1, out.size)
     left, right = view[i], view[j]
     kind = out.dtype.type

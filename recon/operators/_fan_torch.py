@@ -11,7 +11,7 @@ import numpy as np
 
 from recon.operators._fan_geometry import STRIPE, Fans, block_rows
 from recon.operators._marching import PHASES
-from recon.operators._marching_torch import _on
+from recon.operators._marching_torch import on_device
 
 if TYPE_CHECKING:
     import torch
@@ -42,15 +42,16 @@ def project(image: torch.Tensor, g: Fans, y: torch.Tensor) -> None:
             continue
         at = g.column[k] + b.ratio[:, None] * (sample - g.column[k])
         low = np.floor(at).astype(np.int64)
-        f = _on(at - low, image)
-        chosen = padded[:, _on(b.rows, image)]
+        f = on_device(at - low, image)
+        chosen = padded[:, on_device(b.rows, image)]
         left, right = (
-            chosen.gather(2, _on(np.clip(low + step, -1, columns) + 1, image).expand(batch, -1, -1)) for step in (0, 1)
+            chosen.gather(2, on_device(np.clip(low + step, -1, columns) + 1, image).expand(batch, -1, -1))
+            for step in (0, 1)
         )
         members = (b.block == np.arange(b.middle.size)[:, None]).astype(np.float64)
-        fine = _on(members, image) @ ((1 - f) * left + f * right)
+        fine = on_device(members, image) @ ((1 - f) * left + f * right)
         index, weights = _cells(g, k, b, columns)
-        values = fine.flatten(1)[:, _on(index, image)] * _on(weights, image)
+        values = fine.flatten(1)[:, on_device(index, image)] * on_device(weights, image)
         y[:, int(g.views[k]), g.first[k] : g.last[k]] = values.sum((1, 2))
 
 
@@ -64,14 +65,14 @@ def collect(y: torch.Tensor, g: Fans, image: torch.Tensor) -> None:
         if not b.rows.size:
             continue
         index, weights = _cells(g, k, b, columns)
-        cells = y[:, None, None, int(g.views[k]), g.first[k] : g.last[k]] * _on(weights, y)
-        fine = y.new_zeros(batch, b.middle.size * width).index_add_(1, _on(index, y).flatten(), cells.flatten(1))
+        cells = y[:, None, None, int(g.views[k]), g.first[k] : g.last[k]] * on_device(weights, y)
+        fine = y.new_zeros(batch, b.middle.size * width).index_add_(1, on_device(index, y).flatten(), cells.flatten(1))
         nearest = np.floor((g.column[k] + (pixel - g.column[k]) / b.ratio[:, None]) * PHASES).astype(np.int64)
         for step in range(-PHASES, PHASES + 2):
             sample = nearest + step
             share = 1 - np.abs(g.column[k] + b.ratio[:, None] * (sample / PHASES - g.column[k]) - pixel)
             place = np.clip(sample + BESIDE * PHASES, 0, width - 1) + b.block[:, None] * width
-            image[:, _on(b.rows, y)] += fine[:, _on(place, y)] * _on(np.maximum(share, 0), y)
+            image[:, on_device(b.rows, y)] += fine[:, on_device(place, y)] * on_device(np.maximum(share, 0), y)
 
 
 def _blocks(g: Fans, k: int, rows: int) -> Blocks:

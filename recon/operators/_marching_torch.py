@@ -25,14 +25,14 @@ def project(image: torch.Tensor, g: Marching, y: torch.Tensor) -> None:
     shift, fraction = _crossings(g, rows)
     sample = torch.arange(g.width, device=image.device)
     for k, view in enumerate(g.views):
-        f = _on(fraction[k], image)
-        low = _on(shift[k] + g.start[k], image) + sample
+        f = on_device(fraction[k], image)
+        low = on_device(shift[k] + g.start[k], image) + sample
         left = _gather(padded, torch.clamp(low, -1, columns) + 1)
         right = _gather(padded, torch.clamp(low + 1, -1, columns) + 1)
         fine = ((1 - f) * left + f * right).sum(1)
         index, weights = _cells(g, k, y.shape[2])
-        w = _on(weights, image)
-        y[:, int(view)] = (fine.flatten(1)[:, _on(index, image)] * w).sum(1)
+        w = on_device(weights, image)
+        y[:, int(view)] = (fine.flatten(1)[:, on_device(index, image)] * w).sum(1)
 
 
 def collect(y: torch.Tensor, g: Marching, image: torch.Tensor) -> None:
@@ -45,11 +45,11 @@ def collect(y: torch.Tensor, g: Marching, image: torch.Tensor) -> None:
     phase = torch.arange(PHASES, device=y.device)[:, None] * (g.width + 2)
     for k, view in enumerate(g.views):
         index, weights = _cells(g, k, y.shape[2])
-        cells = (y[:, int(view), None, :] * _on(weights, y)).flatten(1)
-        fine = y.new_zeros(batch, PHASES * g.width).index_add_(1, _on(index, y).flatten(), cells)
+        cells = (y[:, int(view), None, :] * on_device(weights, y)).flatten(1)
+        fine = y.new_zeros(batch, PHASES * g.width).index_add_(1, on_device(index, y).flatten(), cells)
         padded = torch.nn.functional.pad(fine.reshape(batch, PHASES, -1), (1, 1)).flatten(1)
-        f = _on(fraction[k], y)
-        sample = column - _on(shift[k] + g.start[k], y)
+        f = on_device(fraction[k], y)
+        sample = column - on_device(shift[k] + g.start[k], y)
         here = padded[:, phase + torch.clamp(sample, -1, g.width) + 1]
         before = padded[:, phase + torch.clamp(sample - 1, -1, g.width) + 1]
         image += ((1 - f) * here + f * before).sum(2)
@@ -72,7 +72,7 @@ def _cells(g: Marching, k: int, detectors: int) -> tuple[np.ndarray, np.ndarray]
     return pair % PHASES * g.width + pair // PHASES, weights
 
 
-def _on(table: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+def on_device(table: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     import torch
 
     dtype: Any = torch.int64 if table.dtype.kind == "i" else like.dtype

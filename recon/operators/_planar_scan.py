@@ -11,11 +11,14 @@ from typing import Any, Self
 import numpy as np
 
 from recon.operators.base import LinearOperator
-from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
+from solvers.errors import ArgumentError, DTypeError, NonFiniteError, OptionError, ShapeError, suggestion
 from solvers.validation import positive_int, shape_argument
 
 SCRATCH_BYTES = 2**26
 """Working memory of one kernel launch; longer batches are taken in pieces."""
+
+
+DETECTORS = "flat", "curved"
 
 
 class PlanarScan(LinearOperator):
@@ -207,3 +210,12 @@ def covering(length: float, columns: int) -> int:
     """The least number of cells that covers ``length`` cells and has the parity of the image's columns."""
     count = math.ceil(length)
     return count + (count - columns) % 2
+
+
+def detector_form(detector: Any) -> str:
+    """Whether the detector of a point source is flat or curved about it."""
+    if detector not in DETECTORS:
+        raise OptionError(
+            f"detector is {detector!r}; expected one of {', '.join(DETECTORS)}.{suggestion(str(detector), DETECTORS)}"
+        )
+    return str(detector)

@@ -11,8 +11,7 @@ import numpy as np
 
 from recon.operators._cone_geometry import diverging_rays
 from recon.operators._cone_scan import VolumeScan, cell_counts, detector_center, finite_number, lengths, volume_shape
-from recon.operators._planar_scan import angles_argument, covering
-from recon.operators.fan_beam import _detector
+from recon.operators._planar_scan import angles_argument, covering, detector_form
 from solvers.errors import ArgumentError
 from solvers.validation import positive_float
 
@@ -115,7 +114,7 @@ class ConeBeam(VolumeScan):
             else lengths("detector_spacing", detector_spacing, ("rows", "columns"))
         )
         self.pitch = finite_number("pitch", pitch)
-        self.detector = _detector(detector)
+        self.detector = detector_form(detector)
         self._require_outside(axes)
         self.detectors = self._covering(axes) if detectors is None else cell_counts(detectors)
         self.center = detector_center(center, self.detectors)

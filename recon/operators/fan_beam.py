@@ -9,11 +9,16 @@ import numpy as np
 
 from recon.operators import _fan_numba, _fan_torch
 from recon.operators._fan_geometry import Fans, split_fans
-from recon.operators._planar_scan import PlanarScan, angles_argument, cell_position, covering, image_shape
-from solvers.errors import ArgumentError, DTypeError, OptionError, suggestion
+from recon.operators._planar_scan import (
+    PlanarScan,
+    angles_argument,
+    cell_position,
+    covering,
+    detector_form,
+    image_shape,
+)
+from solvers.errors import ArgumentError, DTypeError
 from solvers.validation import positive_float, positive_int
-
-DETECTORS = ("flat", "curved")
 
 
 class FanBeam(PlanarScan):
@@ -103,7 +108,7 @@ class FanBeam(PlanarScan):
         self.source_distance = _outside(source_distance, 0.5 * math.hypot(rows, columns) * self.spacing)
         self.detector_distance = positive_float("detector_distance", detector_distance, zero=True)
         self.axis_offset = _offset(axis_offset)
-        self.detector = _detector(detector)
+        self.detector = detector_form(detector)
         self.detector_spacing = (
             self.spacing * self._reach / self.source_distance
             if detector_spacing is None
@@ -111,7 +116,7 @@ class FanBeam(PlanarScan):
         )
         self.in_shape = rows, columns
         self.detectors = (
-            covering(2 * max(map(abs, self._shadow())), columns)
+            covering(2 * max(map(abs, self.shadow())), columns)
             if detectors is None
             else positive_int("detectors", detectors)
         )
@@ -126,7 +131,7 @@ class FanBeam(PlanarScan):
         """Distance from the source to the detector."""
         return self.source_distance + self.detector_distance
 
-    def _shadow(self) -> tuple[float, float]:
+    def shadow(self) -> tuple[float, float]:
         """Where the circle around the image begins and ends on the detector, in cells from the centre."""
         radius = 0.5 * math.hypot(*self.in_shape) * self.spacing
         axis = math.atan2(self.axis_offset, self.source_distance)
@@ -188,11 +193,3 @@ def _offset(offset: Any) -> float:
     if not np.isfinite(offset):
         raise ArgumentError(f"axis_offset is {offset}; expected a finite length. Pass 0 where the axis is centred.")
     return float(offset)
-
-
-def _detector(detector: Any) -> str:
-    if detector not in DETECTORS:
-        raise OptionError(
-            f"detector is {detector!r}; expected one of {', '.join(DETECTORS)}.{suggestion(str(detector), DETECTORS)}"
-        )
-    return str(detector)
