@@ -9,10 +9,10 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types bench figures gallery clean
+.PHONY: help demo test test-all lint format types bench bench-compare figures gallery clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("%s is Python %d.%d; 3.11 or newer is needed. Run: make PYTHON=/path/to/python3.11" % (sys.executable, *sys.version_info[:2]))'
@@ -40,6 +40,13 @@ types: $(STAMP) ## check the types with mypy
 
 bench: $(STAMP) ## time the library beside its peers
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_FLAGS)
+
+# The first run on a machine saves what later ones are held against; `rm -r .benchmarks` forgets it.
+HOT := $(addprefix benchmarks/test_bench_,projector.py convolution.py tv.py problems.py)
+bench-compare: $(STAMP) ## fail where a hot path is 30 % slower than what was saved on this machine
+	@if ls .benchmarks/*/*_hot.json > /dev/null 2>&1; \
+	then how="--benchmark-compare --benchmark-compare-fail=min:30%"; else how="--benchmark-save=hot"; fi; \
+	$(BIN)/python -m pytest $(HOT) --benchmark-only -k "not scipy and not scikit" $$how $(PYTEST_FLAGS)
 
 figures: $(STAMP) ## print the figures of accuracy and speed that must hold
 	$(BIN)/python -m benchmarks.figures

@@ -402,9 +402,19 @@ def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
         return "pdhg", "the prior's proximal map is exact, and no linear system is left"
     if operator.fourier_gram() is not None:
         return "admm", "the normal operator is diagonal in Fourier space: closed form"
+    if quadratic and operator.has_solve_shifted and operator.neighbours_alike and _is_planar_variation(prior):
+        return "douglas-rachford", "closed form of the data, a quick proximal map of the prior"
     if quadratic and operator.factors() is not None:
         return "admm", "data and prior split into closed forms"
     return "admm", "conjugate gradients inside, preconditioned and warm-started"
+
+
+def _is_planar_variation(prior: Any) -> bool:
+    """Whether a prior is total variation of images, perhaps within bounds; its proximal map starts from the last."""
+    from priors import TotalVariation
+
+    parts = [part for part in getattr(prior, "parts", (prior,)) if not hasattr(part, "bounds")]
+    return len(parts) == 1 and isinstance(parts[0], TotalVariation) and parts[0].ndim < 3
 
 
 def _strength(

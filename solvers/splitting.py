@@ -93,6 +93,20 @@ class DouglasRachford(TwoProximalMaps):
         gamma = duals.first_ratio(self.data, x0, self._back)
         return DouglasRachfordState(x0, x0, x0, gamma, None, (x0, arrays.zeros(x0.shape, x0)))
 
+    def restart(self, state: DouglasRachfordState, strength: float, item: int | None = None) -> DouglasRachfordState:
+        """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one.
+
+        At the solution the slope of the data, ``(w - fit) / gamma``, balances that of the prior, and follows the
+        strength; the dual variable of the proximal map is the same.
+        """
+        if item is not None:
+            dual = None if state.dual is None else state.dual[item]
+            state = replace(state, x=state.x[item], fit=state.fit[item], w=state.w[item], dual=dual)
+        slope = (state.w - state.fit) * (1.0 / state.gamma)
+        slope = slope * (self.strength / strength)
+        w = arrays.axpy(state.gamma, slope, state.fit)
+        return replace(state, w=w, anchor=(state.fit, slope))
+
     def step(self, state: DouglasRachfordState, k: int) -> DouglasRachfordState:
         gamma = state.gamma
         fit = self._data_prox(state.w, gamma, state.fit)

@@ -136,3 +136,22 @@ def test_plans_pickle(name):
     prior = "none" if counts or name in ("sirt", "sart") else "tikhonov"
     planned = recon.plan(COUNTS, SCAN, solver=name, prior=prior, noise="poisson" if counts else 0.1)
     assert str(pickle.loads(pickle.dumps(planned))) == str(planned)
+
+
+def test_the_solver_taken_by_default_is_the_quickest_that_the_operator_allows():
+    shape = (16, 16)
+    blur, mask = ops.Blur(np.ones((3, 3)) / 9, shape), ops.Mask(np.eye(16) < 0.5)
+    chosen = {
+        (blur, "tv"): "admm",
+        (mask, "tv"): "douglas-rachford",
+        (mask, "tgv"): "admm",
+        (mask, "wavelet"): "pdhg",
+        (ops.Downsample(2, shape), "tv"): "douglas-rachford",
+        (ops.Blur(np.ones((3, 3)) / 9, shape, boundary="unknown"), "tv"): "admm",
+        (ops.Mask(np.ones((4, 4, 4))), "tv"): "admm",  # in place where it is large
+        (blur, "tikhonov"): "cg",
+    }
+    for (A, prior), name in chosen.items():
+        assert recon.plan(np.ones(A.out_shape), A, prior=prior, noise=0.1).decisions["solver"].choice == name
+    bounded = recon.plan(np.ones(shape), mask, noise=0.1, bounds=(0, 1)).decisions["solver"]
+    assert bounded.choice == "douglas-rachford"

@@ -152,3 +152,20 @@ def test_unbounded_curvature_is_refused_with_the_remedy(solver):
     counts = PoissonLikelihood(from_matrix(np.eye(3)), np.ones(3))
     with pytest.raises(ArgumentError, match=r"curvature has no bound.*PDHG"):
         getattr(solvers, solver)(counts, Zero(), 1.0)
+
+
+def test_douglas_rachford_restarts_at_another_strength_and_of_one_image_of_a_batch():
+    rng = np.random.default_rng(3)
+    A = Mask(rng.random((8, 9)) < 0.7)
+    y = A(rng.random((2, 8, 9)))
+    batch = DouglasRachford(LeastSquares(A, y), TotalVariation(), 0.05)
+    state = solve(batch, y, max_iter=400, tol=1e-10).state
+    one = DouglasRachford(LeastSquares(A, y[1]), TotalVariation(), 0.06)
+    start = one.restart(state, 0.05, 1)
+    wanted = solve(one, y[1], max_iter=3000, tol=1e-12).image
+    # What was not measured may have several best values.
+    np.testing.assert_allclose(A(solve(one, state=start, max_iter=3000, tol=1e-12).image), A(wanted), atol=1e-5)
+    # A solve at the old strength goes on where it was.
+    same = DouglasRachford(LeastSquares(A, y[1]), TotalVariation(), 0.05)
+    again = same.step(same.restart(state, 0.05, 1), 0)
+    np.testing.assert_allclose(again.x, state.x[1], atol=1e-4)
