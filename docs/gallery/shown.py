@@ -14,6 +14,7 @@ import numpy as np
 PANEL = 2.2  # inches
 DPI = 100
 COLOURS, GREYS = 128, 48  # of the palettes
+TINT = 12  # largest difference of the channels, of 255, of a grey picture
 View = Callable[[np.ndarray], np.ndarray]
 
 
@@ -130,5 +131,7 @@ def _png(figure: Any) -> bytes:
 
     raw, out = BytesIO(), BytesIO()
     figure.savefig(raw, format="png")
-    Image.open(raw).convert("RGB").quantize(colours).save(out, format="png", optimize=True)
+    picture = Image.open(raw).convert("RGB")
+    grey = int(np.ptp(np.asarray(picture).astype(int), axis=-1).max()) <= TINT
+    picture.quantize(GREYS if grey else COLOURS).save(out, format="png", optimize=True)
     return out.getvalue()
