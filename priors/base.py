@@ -132,6 +132,10 @@ class Prior:
     def _scaled(self, factor: float) -> Prior:
         return self if self.is_constraint or factor == 1.0 else Scaled(self, factor)
 
+    def rebalanced(self, factor: float) -> Prior | None:
+        """The prior with its last weight times ``factor``, the others unchanged; None where it has but one."""
+        return None
+
 
 @dataclass(frozen=True, repr=False)
 class Scaled(Prior):
@@ -176,6 +180,11 @@ class Scaled(Prior):
 
     def _scaled(self, factor: float) -> Prior:
         return self.prior._scaled(self.factor * factor)
+
+    def rebalanced(self, factor: float) -> Prior | None:
+        """The prior rebalanced, scaled."""
+        other = self.prior.rebalanced(factor)
+        return None if other is None else other._scaled(self.factor)
 
     def __repr__(self) -> str:
         return f"{self.factor:g} * {self.prior!r}"
@@ -226,6 +235,15 @@ class Sum(Prior):
 
     def _scaled(self, factor: float) -> Prior:
         return Sum(tuple(part._scaled(factor) for part in self.parts))
+
+    def rebalanced(self, factor: float) -> Prior | None:
+        """The last part that is no constraint times ``factor``, or the only one rebalanced."""
+        free = [i for i, part in enumerate(self.parts) if not part.is_constraint]
+        if not free:
+            return None
+        last = self.parts[free[-1]]
+        other = last._scaled(factor) if len(free) > 1 else last.rebalanced(factor)
+        return None if other is None else Sum((*self.parts[: free[-1]], other, *self.parts[free[-1] + 1 :]))
 
     def __repr__(self) -> str:
         return f"({' + '.join(map(repr, self.parts))})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from priors.base import Prior, step_size
@@ -90,6 +90,10 @@ class TGV(Prior):
     def terms(self) -> tuple[Term, ...]:
         """One term, whose splitting update finds the slopes as well."""
         return (Term(self._norm, self._norm.operator),)
+
+    def rebalanced(self, factor: float) -> TGV:
+        """The same with ``factor`` times the ratio."""
+        return replace(self, ratio=factor * self.ratio)
 
     def estimate(self, x: Array) -> Any:
         """The value from above, after a few iterations."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ def minimise(
     start: float,
     *,
     enough: float = 0.0,
+    before: Sequence[float] = (),
     propose: Callable[[float, Any], float | None] = lambda strength, figures: None,
     matters: Callable[[], float] = lambda: 0.0,
 ) -> tuple[float, tuple[Trial, ...]]:
@@ -43,12 +44,14 @@ def minimise(
         First strength.
     enough : float
         Risk below which a search that leads ever further ends; it also ends where the risk is flat.
+    before : sequence of float
+        Strengths to look at before the first one.
     propose : callable
         From the first strength and its figures, a better strength or None.
     matters : callable
         What a parabola may promise over the best strength tried and yet be believed without a trial.
     """
-    figures: dict[float, Any] = {}
+    figures: dict[float, Any] = {math.log(strength / start): measure(strength) for strength in before}
     tried: dict[float, float] = {}
     t, steps = 0.0, 0
     while len(tried) < MAX_TRIALS:

@@ -28,7 +28,7 @@ from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError, s
 from solvers.validation import as_inexact, known_keywords, positive_float, positive_int, require_finite
 
 NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle")
-STRENGTHS = ("auto", "sure", "gcv", "discrepancy", "whiteness", "l-curve")
+STRENGTHS = ("auto", "joint", "sure", "gcv", "discrepancy", "whiteness", "l-curve")
 DEFAULT_TOL = 1e-3
 DEFAULT_MAX_ITER = 500
 
@@ -86,6 +86,8 @@ class Request:
     x0: Array | None
     plan: Plan
     to_image: Callable[[Array], Array] | None = None  # from the solution to the image, where it is solved for another
+    candidates: tuple[Plan, ...] = ()  # a plan for each of the priors to choose from
+    joint: bool = False  # whether the balance of the prior's own weights is chosen with the strength
 
 
 @known_keywords
@@ -171,18 +173,26 @@ def prepare(
     if working.to_domain is not None:
         x0 = None if x0 is None else working.to_domain(x0)
         bounds = None if bounds is None else tuple(map(working.to_domain, _bounds(bounds, operator)))
-    whole_prior, tunable = _prior(prior, y, bounds, operator, channel_axis is not None, decisions)
-    build = _solver(solver, model, whole_prior, operator, decisions)
-    usual = None if denoiser_of(whole_prior) is None else usual_strength(y, model)
-    number, criterion = _strength(strength, tunable, judge, usual, decisions)
     decisions["stop"] = Decision(
         f"tol {goal:g}, at most {limit} steps", "estimated distance to the limit, relative to the image"
     )
-    request = Request(
-        y, operator, x0,
-        Plan(operator, model, known, whole_prior, build, number, criterion, limit, goal, channel_axis, decisions),
-        working.to_image,
-    )  # fmt: skip
+
+    def planned(prior: Any) -> Plan:
+        own = dict(decisions)
+        stop = own.pop("stop")
+        whole, tunable = _prior(prior, y, bounds, operator, channel_axis is not None, own)
+        build = _solver(solver, model, whole, operator, own)
+        usual = None if denoiser_of(whole) is None else usual_strength(y, model)
+        number, criterion = _strength(strength, tunable, judge, usual, own)
+        if strength == "joint":
+            _require_balance(whole)
+        own["stop"] = stop
+        return Plan(operator, model, known, whole, build, number, criterion, limit, goal, channel_axis, own)
+
+    candidates = tuple(planned(p) for p in _several(prior, strength)) if isinstance(prior, (list, tuple)) else ()
+    chosen = _undecided(candidates) if candidates else planned(prior)
+    joint = isinstance(strength, str) and strength == "joint"
+    request = Request(y, operator, x0, chosen, working.to_image, candidates, joint)
     return _with_memory(request, callback)
 
 
@@ -256,12 +266,6 @@ def _offset_subtracted(y: Array, operator: Affine, noise: Any, decisions: dict[s
     return operator.without_offset(y), operator.linear
 
 
-def _complex_measurement(y: Array, operator: Any) -> Array:
-    """Measurements of a complex operator are complex, whatever dtype they came in."""
-    y = operator.H._admit(y, "y", operator.out_shape)
-    return y
-
-
 def _start(x0: Array, y: Array, operator: Any) -> Array:
     batch = tuple(y.shape[: y.ndim - len(operator.out_shape)])
     expected = batch + operator.in_shape
@@ -285,7 +289,6 @@ def _noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) 
         decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", "estimated from the measurement")
         decisions["data term"] = Decision(*LEAST_SQUARES)
         return Working(y, operator, Gaussian(sigma), False, LEAST_SQUARES)
-    reason = "given"
     if isinstance(noise, str):
         if noise not in NOISES:
             raise OptionError(
@@ -349,6 +352,44 @@ def _prior(
         prior = prior + box
         decisions["bounds"] = Decision(f"[{box.lower}, {box.upper}]", "given")
     return prior, tunable
+
+
+def _several(priors: Any, strength: Any) -> Any:
+    """The priors to choose from, checked as a list."""
+    if len(priors) < 2:
+        raise ArgumentError(f"prior is {priors!r}; expected two or more to choose from. Pass the one by itself.")
+    if not isinstance(strength, str) or strength in ("discrepancy", "whiteness", "l-curve"):
+        raise ArgumentError(
+            f"prior is a list and strength {strength!r}; priors are compared by their predicted risks, each at its own "
+            "strength. Pass strength='auto', or one prior."
+        )
+    return priors
+
+
+def _undecided(candidates: tuple[Plan, ...]) -> Plan:
+    """The plan before the priors are compared: that of the first, which says so."""
+    names = ", ".join(c.decisions["prior"].choice for c in candidates)
+    for candidate in candidates:
+        if candidate.criterion is None:
+            raise ArgumentError(
+                f"prior is a list that holds {candidate.decisions['prior'].choice}, whose strength is not chosen; "
+                "expected priors with a strength. Leave it out."
+            )
+    first = candidates[0]
+    said = {"prior": Decision(f"one of {names}", "smallest predicted risk")}
+    solvers = {c.decisions["solver"].choice for c in candidates}
+    if len(solvers) > 1:
+        said["solver"] = Decision(" or ".join(sorted(solvers)), "as the prior needs")
+    return replace(first, decisions={**first.decisions, **said})
+
+
+def _require_balance(prior: Any) -> None:
+    rebalanced = getattr(prior, "rebalanced", None)
+    if rebalanced is None or rebalanced(1.0) is None:
+        raise ArgumentError(
+            f"strength is 'joint' and the prior {prior!r}, which has one weight; expected one with several, such as "
+            "'tgv' or a sum of two priors. Pass strength='auto'."
+        )
 
 
 def _bounds(bounds: Any, operator: Any) -> tuple[float, float]:
@@ -429,6 +470,9 @@ def _strength(
                 f"strength is {strength!r}; expected one of {', '.join(STRENGTHS)}, or a number above 0."
                 f"{suggestion(strength, STRENGTHS)} Pass one of them."
             )
+        if strength == "joint":
+            decisions["strength"] = Decision("selected, with the balance of the prior", f"smallest risk: {criterion}")
+            return None, criterion
         if strength != "auto":
             decisions["strength"] = Decision("selected", f"criterion given: {strength}")
             return None, strength

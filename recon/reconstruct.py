@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from recon import _large
+from recon._choice import balanced, best_of
 from recon._memory import shortage
 from recon._nonlinear import best_start, is_nonlinear, nonlinear_guess
 from recon.noise import Gaussian, Poisson
 from recon.operators.unknown import Family
-from recon.plan import DEFAULT_TOL, Decision, Plan, Request, channels_back, prepare
-from recon.selection import Choice, Problem, background, choose_strength, measured_count
+from recon.plan import Decision, Plan, Request, channels_back, prepare
+from recon.selection import COMPARED_TOL, USUAL_TOL, Choice, Problem, background, choose_strength, measured_count
 from recon.uncertainty import pixelwise
 from solvers import arrays
 from solvers.arrays import Array
@@ -27,7 +28,6 @@ from solvers.loop import Solution, Status, solve
 from solvers.validation import known_keywords
 
 SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
-SEARCH_TOL = 5.0  # solves of the search may be this much looser than the last one
 REACH = 0.8  # width of the averages that fill in what was not measured, over the typical distance of the samples
 FAR_AWAY = 1e-3  # weight of the samples around, below which only the nearest one counts
 DAMPING = 1e-2  # of the first guess, over the largest squared transfer
@@ -35,6 +35,7 @@ UNSEEN = 0.1  # distance from the limit that does not matter, over the noise car
 LOOSEST = 5.0  # however noisy, the tolerance is at most this many times the usual one
 CONTRADICTED = 1.5  # residual over noise above which the answer does not explain the data
 CONTRADICTED_BY_ESTIMATE = 3.0  # the same where the noise level is itself an estimate
+INEXACT = 0.1  # residual over the measurement above which the answer does not explain data without noise
 
 
 class ReconstructionWarning(UserWarning):
@@ -51,7 +52,7 @@ class Info:
     history: dict[str, list[float]] = field(repr=False)
     seconds: dict[str, float] = field(repr=False)  # "selection", "solve", "total"
     choice: Choice | None  # trials of the strength, None where it was given
-    residual: float  # root mean square of y - A x, over the noise level (1 is perfect)
+    residual: float  # root mean square of y - A x, over the noise level (1 is perfect); over that of y without noise
     warnings: tuple[str, ...]
     objection: str | None = None  # why the operator cannot have made this measurement
     unknowns: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # parameters found with the image
@@ -73,7 +74,7 @@ class Info:
             str(self.plan),
             f"status    {self.status.name.lower()} after {self.iterations} steps: {self.status.value}",
         ]
-        lines.append(f"residual  {self.residual:.3g} times the noise")
+        lines.append(f"residual  {_in_words(self.plan, self.residual)}")
         lines.append("seconds   " + ", ".join(f"{name} {value:.3g}" for name, value in self.seconds.items()))
         return "\n".join(lines + [f"warning   {text}" for text in self.warnings])
 
@@ -114,16 +115,17 @@ def reconstruct(
         Measurement, ``(..., *operator.out_shape)``, numpy or torch, in any unit. Leading axes are a batch.
     operator : LinearOperator, NonlinearOperator, scipy LinearOperator, matrix, or (forward, adjoint)
         Forward model. Parameters that are :class:`~recon.operators.Unknown` are found with the image.
-    prior : str or Prior
+    prior : str, Prior or list of them
         What a good image looks like: "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov",
-        "sobolev", "laplacian", "entropy" or "none", or an object of :mod:`priors`.
+        "sobolev", "laplacian", "entropy" or "none", or an object of :mod:`priors`. Of a
+        list, the one with the smallest predicted risk.
     solver : str or callable
         How to minimise: "auto" or a name such as "admm", "fista", "pdhg", "cg" or "sirt" (``recon.plan.SOLVERS`` has
         them all); a callable builds an algorithm from ``(data, prior, strength)``.
     noise : {"auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle"}, float, array or noise model
         A number is the standard deviation in the unit of ``y``, an array that of each sample; for the models see
         :mod:`recon.noise`.
-    strength : {"auto", "sure", "gcv", "discrepancy", "whiteness", "l-curve"} or float
+    strength : {"auto", "joint", "sure", "gcv", "discrepancy", "whiteness", "l-curve"} or float
         Regularisation strength; ``info.plan.strength`` is the number used. "auto" takes the smallest predicted risk, in
         the form that suits the operator; the others name a criterion.
     x0 : array, optional
@@ -324,19 +326,55 @@ def _with_strength(request: Request, start: Array, rng: np.random.Generator) -> 
     plan = request.plan
     if plan.criterion is None:
         return plan, None
+    seed = int(rng.integers(2**32))  # the same probe for each prior, so that their risks can be compared
+
+    def search(plan: Plan, prior: Any, first: float | None = None, hold_out: bool | None = None) -> Choice:
+        of = replace(request, plan=replace(plan, prior=prior))
+        return _searched(of, start, np.random.default_rng(seed), first, hold_out)
+
+    if request.candidates:
+        names = [c.decisions["prior"].choice for c in request.candidates]
+        i, choice = best_of([partial(search, c, c.prior) for c in request.candidates], names)
+        found = request.candidates[i]
+        plan = replace(found, tol=plan.tol, decisions={**found.decisions, "stop": plan.decisions["stop"]})
+    elif request.joint:
+        prior, choice = balanced(plan.prior, partial(search, plan))
+        plan = replace(plan, prior=prior)
+    else:
+        choice = search(plan, plan.prior)
+    return with_choice(replace(request, plan=plan), choice), choice
+
+
+def _searched(
+    request: Request, start: Array, rng: np.random.Generator, first: float | None, hold_out: bool | None
+) -> Choice:
+    """The strength of one prior."""
+    plan = request.plan
+    assert plan.criterion is not None
+    compared = request.joint or bool(request.candidates)
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
-        min(plan.max_iter, SEARCH_MAX_ITER), max(SEARCH_TOL * DEFAULT_TOL, plan.tol),
+        min(plan.max_iter, SEARCH_MAX_ITER), COMPARED_TOL if compared else max(USUAL_TOL, plan.tol),
+        patience=2 if compared else 1, early=not compared,
     )  # fmt: skip
-    choice = choose_strength(problem, _first_strength(request, start), plan.criterion, rng)
-    return with_choice(request, choice), choice
+    first = _first_strength(request, start) if first is None else first
+    return choose_strength(problem, first, plan.criterion, rng, hold_out=hold_out)
 
 
 def with_choice(request: Request, choice: Choice) -> Plan:
     """The plan with the strength chosen, and the noise level where that became known with it."""
     plan = request.plan
-    reason = f"best by {plan.criterion} of {len(choice.trials)} tried"
+    reason = f"best by {choice.criterion} of {len(choice.trials)} tried"
+    if choice.unsettled:
+        reason += f", {len(choice.unsettled)} of them not settled"
     decisions = {**plan.decisions, "strength": Decision(f"{choice.strength:.4g}", reason)}
+    if choice.rivals:
+        power = measured_count(request.operator, request.y) / arrays.to_float(arrays.norm(request.y)) ** 2
+        risks = ", ".join(f"{rival.prior} {rival.risk * power:.4g}" for rival in choice.rivals)
+        name = plan.decisions["prior"].choice
+        if request.joint:
+            name += f", balance {choice.chosen}"
+        decisions["prior"] = Decision(name, f"smallest relative risk: {risks}")
     plan = replace(plan, strength=choice.strength, decisions=decisions)
     if not plan.sigma_known and choice.level is not None and not getattr(request.operator, "neighbours_alike", True):
         found = Decision(f"Gaussian, about {choice.level:.3g}", "residual at the smallest predicted risk")
@@ -391,7 +429,7 @@ def _within_bounds(prior: Any, image: Array) -> Array:
 
 
 def _residual(request: Request, noise: Any, image: Array) -> float:
-    """Root mean square misfit over the noise level."""
+    """Root mean square misfit over the noise level, or over the measurement where there is no noise."""
     y, operator = request.y, request.operator
     fit = operator(image) + background(noise)
     misfit = fit - y
@@ -400,12 +438,24 @@ def _residual(request: Request, noise: Any, image: Array) -> float:
         misfit, level = misfit / mean**0.5, 1.0
     else:
         level = noise.sigma
-    root = arrays.to_float(arrays.norm(misfit)) / math.sqrt(measured_count(operator, y))
+    count = math.sqrt(measured_count(operator, y))
+    root = arrays.to_float(arrays.norm(misfit)) / count
+    level = level if level > 0 else arrays.to_float(arrays.norm(y)) / count
     return root / level if level > 0 else (0.0 if root == 0 else math.inf)
 
 
+def _noiseless(plan: Plan) -> bool:
+    return not isinstance(plan.noise, Poisson) and not plan.noise.sigma > 0
+
+
 def _contradicted(plan: Plan, residual: float) -> bool:
+    if _noiseless(plan):
+        return residual > INEXACT
     return residual > (CONTRADICTED if plan.sigma_known else CONTRADICTED_BY_ESTIMATE)
+
+
+def _in_words(plan: Plan, residual: float) -> str:
+    return f"{residual:.3g} of the measurement" if _noiseless(plan) else f"{residual:.3g} times the noise"
 
 
 def _doubts(plan: Plan, found: Solution, residual: float, objection: str | None) -> tuple[str, ...]:
@@ -417,7 +467,7 @@ def _doubts(plan: Plan, found: Solution, residual: float, objection: str | None)
         doubts.append(f"The solver had not settled after {found.iterations} steps. Raise max_iter or tol.")
     if _contradicted(plan, residual):
         doubts.append(
-            f"The residual is {residual:.3g} times the noise: this operator, noise level or prior does not explain the "
+            f"The residual is {_in_words(plan, residual)}: this operator, noise level or prior does not explain the "
             "data. Check the forward model with check_operator, and its geometry, scale and units."
         )
     return tuple(doubts)

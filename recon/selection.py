@@ -20,27 +20,29 @@ that are held out count by how many around them were not measured: what is missi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from recon._nonlinear import carried_to_image, is_nonlinear
 from recon._search import FACTOR, Trial, minimise
 from recon.noise import Poisson
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.loop import solve
+from solvers.loop import Status, solve
 
 HELD_OUT = 0.1  # fraction of the samples kept back
 USUAL_TOL = 5e-3  # of the solves of a search
+COMPARED_TOL = 1e-3  # the same where risks of different priors are to be compared
 BALANCE = 1.5  # strength * prior(x) at the best strength, over the variance of the noise that is fitted; 1 to 3
 NOTICEABLE = 0.3  # gain over the best trial, relative to the noise fitted, up to which a parabola is believed
 ENOUGH = 1e-7  # risk over the power of the measurement (70 dB below it) that need not become smaller
 INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
 FIRST = 0.5  # how much more strictly the first solve is judged, which the others start from
 SHARE = 0.33  # least steps of the others, over those of the first
-FEWEST = 4  # steps before the first look at the risk
+FEWEST = 4  # steps of a solve that starts from another, half of those of the first
 LOOK_EVERY = 2  # steps from one look at the risk to the next
 SETTLED = 0.1  # change of the risk still to come, over that of the noise fitted, at which a solve ends
 HELD_SETTLED = 0.02  # the same over the risk itself
@@ -63,6 +65,20 @@ class Choice:
     divergence: float | None = None  # effective degrees of freedom over measurements, at the strength chosen
     level: float | None = None  # noise level by the residual at the smallest GCV
     warm: Any = field(default=None, repr=False)  # algorithm -> state: a start from the last solve of the search
+    risk: float = math.inf  # the smallest of the trials, by what was judged last
+    figures: Any = field(default=None, repr=False)  # behind the risk, where it took the noise level from the residual
+    rivals: tuple[Rival, ...] = ()  # every prior that was compared, or balance of its weights
+    chosen: str = ""  # the balance chosen
+    unsettled: tuple[float, ...] = ()  # strengths at which the solver had not settled
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A prior that was compared with others, at its best strength."""
+
+    prior: str
+    strength: float
+    risk: float
 
 
 @dataclass(frozen=True)
@@ -78,14 +94,17 @@ class Problem:
     max_iter: int
     tol: float
     patience: int = 1  # looks that must find a solve converged
+    early: bool = True  # whether a solve may end when its risk has settled, before the image has
 
     @property
     def slack(self) -> float:
         """How much of the usual inaccuracy of the search a tolerance allows."""
-        return min(self.tol / USUAL_TOL, 1.0)
+        return min(self.tol / USUAL_TOL, 1.0) if self.early else 0.0
 
 
-def choose_strength(problem: Problem, start: float, criterion: str, rng: np.random.Generator) -> Choice:
+def choose_strength(
+    problem: Problem, start: float, criterion: str, rng: np.random.Generator, *, hold_out: bool | None = None
+) -> Choice:
     """Find the strength with the smallest predicted risk.
 
     Parameters
@@ -99,40 +118,66 @@ def choose_strength(problem: Problem, start: float, criterion: str, rng: np.rand
         and unseen" adds the predicted risk of the samples seen to the held-out one, each with its share.
     rng : numpy.random.Generator
         Source of the probe and of the samples kept back.
+    hold_out : bool, optional
+        Whether "seen and unseen" holds samples out. By default it does where it needs to; risks that are to be compared
+        must agree in this.
     """
     if criterion == "seen and unseen":
-        return _with_held_out(problem, start, rng)
+        return _with_held_out(problem, start, rng, hold_out)
     from recon import _criteria
 
     if criterion in ("discrepancy", "l-curve"):
         seeker = (_criteria.Discrepancy if criterion == "discrepancy" else _criteria.LCurve)(problem)
         strength, trials = seeker.choose(start)
-        return Choice(strength, criterion, trials, warm=seeker.warm)
+        return _chosen(strength, criterion, trials, seeker)
     judges: dict[str, Callable[[], Any]] = {
         "held-out": lambda: _HeldOut(problem, rng),
         "whiteness": lambda: _criteria.Whiteness(problem),
     }
     judge = judges.get(criterion, lambda: _Predicted(problem, rng))()
     strength, trials = _searched(problem, judge, start)
-    return Choice(strength, criterion, trials, judge.divergence, judge.level, judge.warm)
+    return _chosen(strength, criterion, trials, judge)
 
 
-def _searched(problem: Problem, judge: Any, start: float) -> tuple[float, tuple[Trial, ...]]:
+def common_risks(choices: Sequence[Choice]) -> list[float]:
+    """Risks that can be compared: where each took the noise level from its own residual, with that of the best one."""
+    figures = [choice.figures for choice in choices]
+    if any(f is None for f in figures):
+        return [choice.risk for choice in choices]
+    variance = _level(min(figures, key=_gcv)) ** 2
+    return [f.image_residual + 2 * variance * f.image_divergence for f in figures]
+
+
+def _chosen(strength: float, criterion: str, trials: tuple[Trial, ...], judge: Warm) -> Choice:
+    risk = min(trial.risk for trial in trials)
+    return Choice(
+        strength, criterion, trials, judge.divergence, judge.level, judge.warm, risk, judge.best,
+        unsettled=tuple(judge.unsettled),
+    )  # fmt: skip
+
+
+def _searched(
+    problem: Problem, judge: Any, start: float, before: Sequence[float] = ()
+) -> tuple[float, tuple[Trial, ...]]:
     power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
     return minimise(
-        judge.measure, judge.rank, start, enough=ENOUGH * power, propose=judge.propose, matters=lambda: judge.noticeable
-    )
+        judge.measure, judge.rank, start, enough=ENOUGH * power, before=before, propose=judge.propose,
+        matters=lambda: judge.noticeable,
+    )  # fmt: skip
 
 
-def _with_held_out(problem: Problem, start: float, rng: np.random.Generator) -> Choice:
+def _with_held_out(problem: Problem, start: float, rng: np.random.Generator, hold_out: bool | None) -> Choice:
     """The smallest predicted risk; where it fits most of the samples, which it judges badly, held-out ones join in."""
     seen, unseen = _Predicted(problem, rng), _HeldOut(problem, rng)
     strength, trials = _searched(problem, seen, start)
-    criterion = "sure" if problem.sigma_known else "gcv"
-    if seen.divergence is not None and seen.divergence >= MOST_FITTED:
-        criterion = "seen and unseen"
-        strength, trials = _searched(problem, _SeenAndUnseen(problem, seen, unseen), strength)
-    return Choice(strength, criterion, trials, seen.divergence, seen.level, seen.warm)
+    if hold_out is None:
+        hold_out = seen.divergence is not None and seen.divergence >= MOST_FITTED
+    if not hold_out:
+        return _chosen(strength, "sure" if problem.sigma_known else "gcv", trials, seen)
+    first, *others = sorted((trial.strength for trial in trials), key=lambda tried: abs(math.log(tried / strength)))
+    strength, trials = _searched(problem, _SeenAndUnseen(problem, seen, unseen), first, others[:2])
+    seen.best = None
+    return _chosen(strength, "seen and unseen", trials, seen)
 
 
 class Warm:
@@ -147,6 +192,8 @@ class Warm:
         self.kept: list[tuple[Any, float, int | None]] = []  # last states, their strengths, which item of them to take
         self.divergence: float | None = None
         self.level: float | None = None
+        self.best: Any = None  # figures of the best trial, where the noise level followed from them
+        self.unsettled: list[float] = []  # strengths at which the solver reached its last step
         self.pace = 0  # steps of the first solve
         self.noticed = 0.0  # change of the risk still to come at which a solve ends
 
@@ -167,6 +214,8 @@ class Warm:
             callback=settled,
         )
         self.pace = self.pace or found.iterations
+        if found.status in (Status.MAX_ITER, Status.DIVERGED):
+            self.unsettled.append(strength)
         few = arrays.size(self.x0) > LARGE
         self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength, None)]
         return found.image
@@ -196,7 +245,8 @@ class _Settling:
     """
 
     def __init__(self, figures: Callable[[Array], Any], risk: Callable[[Any], tuple[float, float]], pace: int):
-        self.fewest, self.share = (FEWEST, FIRST) if pace == 0 else (max(FEWEST, SHARE * pace), 1.0)
+        self.fewest = 2 * FEWEST if pace == 0 else max(FEWEST, SHARE * pace)
+        self.share = FIRST if pace == 0 else 1.0
         self.figures, self.risk = figures, risk  # of an image; risk and the least change of it that is noticed
         self.images: list[Array] = []  # the last two
         self.found: Any = None  # figures of their mean
@@ -239,16 +289,20 @@ class _Predicted(Warm):
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         y = problem.y
+        self.measured: dict[float, _Figures] = {}  # by the logarithm of the strength
         self.count = measured_count(problem.operator, y)
         self.weights, probe, self.gain = _probe(problem, rng)
-        self.filter: Any = None if isinstance(problem.noise, Poisson) else _to_image(problem.operator)
+        self.filter: Any = None if isinstance(problem.noise, Poisson) else _to_image(problem)
         xp = arrays.namespace(y)
         super().__init__(problem, problem.operator, xp.stack([y, y + probe]), xp.stack([problem.x0] * 2))
 
     def measure(self, strength: float) -> _Figures:
-        settling = _Settling(self._figures, self._risk, self.pace)
-        self.solve(strength, settling)
-        return settling.result()
+        key = round(math.log(strength), 9)
+        if key not in self.measured:
+            settling = _Settling(self._figures, self._risk, self.pace)
+            self.solve(strength, settling)
+            self.measured[key] = settling.result()
+        return self.measured[key]
 
     def _risk(self, figures: _Figures) -> tuple[float, float]:
         """Of one strength alone; and what change of it matters."""
@@ -275,7 +329,10 @@ class _Predicted(Warm):
         self.noticeable = NOTICEABLE * self.problem.slack * 2 * variance * best.image_divergence
         if not self.problem.sigma_known and self.filter is None:
             return gcv
-        return [f.image_residual + 2 * variance * f.image_divergence for f in tried]
+        risks = [f.image_residual + 2 * variance * f.image_divergence for f in tried]
+        if not self.problem.sigma_known and self.filter is not None:
+            self.best = tried[int(np.argmin(risks))]
+        return risks
 
     def propose(self, strength: float, figures: _Figures) -> float | None:
         """Where the prior would be in balance with the noise fitted: ``strength * prior(x) = BALANCE sigma^2 div``."""
@@ -295,6 +352,8 @@ class _Predicted(Warm):
         return arrays.to_float(arrays.dot(a, b)) / self.count
 
     def _filtered(self, array: Array) -> Array:
+        if callable(self.filter):
+            return self.filter(array)
         return arrays.filter_fourier(array, self.filter, len(self.operator.in_shape))
 
 
@@ -310,9 +369,14 @@ def _level(figures: _Figures) -> float:
     return math.sqrt(figures.residual / (1 - min(figures.divergence, INTERPOLATES)))
 
 
-def _to_image(operator: Any) -> np.ndarray | None:
-    """Spectrum of ``(A A^H / |A|^2 + PASSED)^-1`` where the operator is a convolution, else None."""
-    transfer = operator.transfer()
+def _to_image(problem: Problem) -> Any:
+    """Spectrum of ``(A A^H / |A|^2 + PASSED)^-1`` where the operator is a convolution, else None.
+
+    Where it is not linear, the same by its derivative at the first guess, as a callable.
+    """
+    if is_nonlinear(problem.operator):
+        return carried_to_image(problem.operator, problem.x0, PASSED)
+    transfer = problem.operator.transfer()
     if transfer is None:
         return None
     gram = np.abs(transfer) ** 2
