@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from recon.operators.nonlinear import least_squares_guess
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
-from solvers.loop import solve
+from solvers.krylov import CG
+from solvers.loop import solve, unroll
 
 TRIAL_STEPS = 100  # of the solve that judges a start
 TRIAL_TOL = 5e-3
+INVERSE_STEPS = 10  # conjugate gradient steps that stand for an inverse
+POWER_STEPS = 5
 
 
 def is_nonlinear(operator: Any) -> bool:
@@ -70,18 +74,46 @@ def best_start(
     return reached[best], best + 1, len(starts)
 
 
-def nonlinear_solver(operator: Any, noise: Any) -> tuple[str, str]:
+def carried_to_image(operator: Any, x: Array, passed: float) -> Callable[[Array], Array] | None:
+    """``P^H P`` with ``P = |J| (J^H J + passed |J|^2)^-1 J^H``, which weighs a prediction as its share of the image.
+
+    ``J`` is the derivative at ``x``; a few conjugate gradient steps stand for each inverse. None where there is no
+    derivative in a direction.
+    """
+    if not operator.has_jvp:
+        return None
+    J = operator.linearize(x)
+    square = _square_of_norm(J, x)
+    if not square > 0:
+        return None
+
+    def inverse(b: Array) -> Array:
+        system = CG(lambda v: arrays.axpy(passed * square, v, J.gram(v)), b)
+        return unroll(system, arrays.zeros(tuple(b.shape), b), INVERSE_STEPS)
+
+    return lambda array: square * J(inverse(inverse(J.adjoint(array))))
+
+
+def _square_of_norm(J: Any, x: Array) -> float:
+    """``|J|^2`` by a few power iterations: a scale."""
+    signs = 2.0 * np.random.default_rng(0).integers(0, 2, tuple(x.shape)) - 1.0
+    v, square = arrays.asarray(signs, x), 0.0
+    if arrays.is_complex(x):
+        v = v + 0 * x
+    for _ in range(POWER_STEPS):
+        v = v * (1 / arrays.to_float(arrays.norm(v)))
+        v = J.gram(v)
+        square = arrays.to_float(arrays.norm(v))
+        if not 0 < square < np.inf:
+            return 0.0
+    return square
+
+
+def nonlinear_solver(operator: Any) -> tuple[str, str]:
     """Name of the solver that suits a nonlinear operator, and the reason."""
-    if _is_closed(operator.data_term(None, noise)):
-        return "admm", "the data term is convex, and what stands before it linear: closed form"
     if not operator.has_jvp:
         return "fista", "the operator is nonlinear and gives gradients only"
     return "levenberg-marquardt", "the operator is nonlinear: damped Gauss-Newton steps, conjugate gradients inside"
-
-
-def _is_closed(data: Any) -> bool:
-    """Whether a data term is one of a convolution, with a proximal map."""
-    return data is not None and data.linear and data.proximable and data.operator.fourier_gram() is not None
 
 
 def require_nonlinear_solver(name: str, operator: Any, noise: Any, taken: tuple[str, ...]) -> None:

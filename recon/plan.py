@@ -430,7 +430,7 @@ def _solver(solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[
 
 def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     if is_nonlinear(operator):
-        return nonlinear_solver(operator, noise)
+        return nonlinear_solver(operator)
     quadratic = isinstance(noise, Gaussian)
     if denoiser_of(prior) is not None:
         if quadratic:

@@ -13,7 +13,7 @@ from solvers.arrays import Array
 from solvers.krylov import CG
 from solvers.protocols import Term
 
-FEW, MANY = 4, 12  # conjugate gradient steps with and without splits
+FEW, MANY = 8, 12  # conjugate gradient steps with and without splits
 SETTLED = 1e-2  # residual of the conjugate gradients, over the first, that ends them
 
 

@@ -28,6 +28,8 @@ class ClippedLeastSquares(DataTerm):
         Ends of the range.
     step : float
         Distance of the levels, 0 where values were not rounded.
+    slack : float
+        How far inside an end a sample still counts as clipped.
 
     Examples
     --------
@@ -40,9 +42,11 @@ class ClippedLeastSquares(DataTerm):
     lower: float = -math.inf
     upper: float = math.inf
     step: float = 0.0
+    slack: float = 0.0
 
     def __post_init__(self) -> None:
         positive_float("step", self.step, zero=True)
+        positive_float("slack", self.slack, zero=True)
         if not self.lower < self.upper:
             raise ArgumentError(f"lower and upper are {self.lower} and {self.upper}; expected lower < upper.")
 
@@ -66,6 +70,6 @@ class ClippedLeastSquares(DataTerm):
     def _nearest(self, w: Array) -> Array:
         """The point of the interval that is nearest."""
         xp, half = arrays.namespace(w), 0.5 * self.step
-        low = xp.where(self.y <= self.lower, -math.inf + 0 * self.y, self.y - half)
-        high = xp.where(self.y >= self.upper, math.inf + 0 * self.y, self.y + half)
+        low = xp.where(self.y <= self.lower + self.slack, -math.inf + 0 * self.y, self.y - half)
+        high = xp.where(self.y >= self.upper - self.slack, math.inf + 0 * self.y, self.y + half)
         return xp.minimum(xp.maximum(w, low), high)

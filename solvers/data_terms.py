@@ -39,9 +39,6 @@ class DataTerm:
     smooth = True
     """Whether the loss has a gradient; otherwise ``loss_gradient`` is a subgradient, and solvers use ``loss_prox``."""
 
-    proximable = True
-    """Whether ``loss_prox`` has a closed form."""
-
     separable = True
     """Whether the loss is a sum over samples, so that ``loss_prox`` takes a step for each of them."""
 

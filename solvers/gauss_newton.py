@@ -62,7 +62,7 @@ class GaussNewton(ADMM):
         As in :class:`ADMM`, for the terms of the prior that are not quadratic.
     cg_iterations : int, optional
         At most as many conjugate gradient steps a linear system, one forward and one adjoint of the derivative each.
-        None is 4 where terms are split, since the splits move on meanwhile, and else 12.
+        None is 8 where terms are split, since the splits move on meanwhile, and else 12.
 
     References
     ----------

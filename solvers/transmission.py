@@ -54,11 +54,6 @@ class TransmissionLikelihood(DataTerm):
         if self.background < 0:
             raise ArgumentError(f"background is {self.background}; expected counts of at least 0. Pass 0 for none.")
 
-    @property
-    def proximable(self) -> bool:  # type: ignore[override]
-        """True without background."""
-        return not self.background
-
     def part(self, operator: Any, take: Callable[[Array], Array]) -> Self:
         """The term of a part of the measurement, with its blank scan."""
         part = super().part(operator, take)

@@ -43,9 +43,9 @@ def test_response_inverts_itself(curve):
 
 
 def test_known_response_of_a_blurred_photograph():
-    F = CameraResponse(PHOTO.shape) @ Blur(np.ones((3, 3)) / 9, PHOTO.shape)
-    light = PHOTO**2.2
-    y = F(light) + 0.005 * RNG.standard_normal(PHOTO.shape).astype(np.float32)
+    light = PHOTO[::2, ::2] ** 2.2
+    F = CameraResponse(light.shape) @ Blur(np.ones((3, 3)) / 9, light.shape)
+    y = F(light) + 0.005 * RNG.standard_normal(light.shape).astype(np.float32)
     x = reconstruct(y, F)
     assert np.mean((x - light) ** 2) < 0.4 * np.mean((F.parts[0].inverse(y) - light) ** 2)
 
@@ -101,7 +101,7 @@ def test_what_was_clipped_comes_back_better():
     clipped = y >= upper
     x, info = reconstruct(y, F, noise=0.005, return_info=True)
     ignored = reconstruct(y, A, noise=0.005)
-    assert "admm" in str(info.plan)
+    assert "levenberg-marquardt" in str(info.plan)
     assert np.mean((x - PHOTO)[clipped] ** 2) < 0.5 * np.mean((ignored - PHOTO)[clipped] ** 2)
     assert F.data_term(y, Poisson()) is None
     assert F.data_term(y, Gaussian(1.0)).operator is A

@@ -51,7 +51,6 @@ def test_data_term_is_convex_where_it_can_be():
     term = F.data_term(y, Poisson(background=2.0))
     assert term.operator is A
     assert term.background == 3.0
-    assert not term.proximable
     assert F.data_term(y, Gaussian(1.0)) is None
     assert Transmission(A, 50.0, hardening=[-0.1]).data_term(y, Poisson()) is None
 

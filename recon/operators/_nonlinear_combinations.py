@@ -80,10 +80,6 @@ class Chain(_Combined):
             return None
         return least_squares_guess(inner, between) if isinstance(inner, LinearOperator) else inner.first_guess(between)
 
-    def transfer(self) -> np.ndarray | None:
-        outer, inner = self.parts
-        return inner.transfer() if outer.pointwise and not isinstance(outer, LinearOperator) else None
-
     def example(self, rng: np.random.Generator) -> np.ndarray:
         inner = self.parts[1]
         if isinstance(inner, NonlinearOperator):

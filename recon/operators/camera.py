@@ -17,6 +17,7 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError
 from solvers.validation import positive_float, shape_argument
 
+SLACK = 0.2  # of the noise, by which a sample may be inside an end of the range and still counts as clipped
 LINEAR_BELOW = 0.0031308  # of the sRGB curve, as the standard has it
 SRGB_SLOPE, SRGB_GAIN, SRGB_OFFSET, SRGB_POWER = 12.92, 1.055, 0.055, 1 / 2.4
 
@@ -188,7 +189,8 @@ class Clipping(PointwiseOperator):
 
         if not isinstance(noise, Gaussian):
             return None
-        return ClippedLeastSquares(inner or Identity(self.in_shape), y, self.lower, self.upper, self.step)
+        inner = inner or Identity(self.in_shape)
+        return ClippedLeastSquares(inner, y, self.lower, self.upper, self.step, SLACK * noise.sigma)
 
     def _apply(self, x: Array) -> Array:
         return arrays.namespace(x).clip(x, min=self.lower, max=self.upper)

@@ -124,10 +124,6 @@ class NonlinearOperator(Operator):
         """
         return None
 
-    def transfer(self) -> np.ndarray | None:
-        """The factor at each frequency of a convolution behind which each pixel is transformed alone, or None."""
-        return None
-
     def starts(self, y: Array, rng: np.random.Generator) -> Iterator[Array]:
         """Further images to start from where there are local minima: the lowest objective wins."""
         return iter(())
