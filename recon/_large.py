@@ -45,6 +45,8 @@ def applies(request: Request) -> bool:
     from solvers.admm import ADMM
 
     plan, y = request.plan, request.y
+    if request.candidates or request.joint:
+        return False
     if plan.solver is not ADMM or request.x0 is not None or not isinstance(plan.noise, Gaussian):
         return False
     if plan.criterion not in (None, "gcv", "sure", "seen and unseen"):
