@@ -24,6 +24,7 @@ from recon.operators.unknown import Family, undone
 from recon.plan import Decision, Plan, _channels_first, _measurement
 from solvers import arrays
 from solvers.alternating import FEW, PALM
+from solvers.errors import DTypeError
 from solvers.loop import solve
 from solvers.variable_projection import VariableProjection
 
@@ -52,6 +53,11 @@ def settled(y: Any, family: Family, channel_axis: int | None) -> tuple[dict[str,
 def numbers(y: Any, family: Family, channel_axis: int | None) -> np.ndarray:
     """The measurement as doubles, channels in front."""
     measured = np.asarray(arrays.to_numpy(_channels_first(_measurement(y), channel_axis, family)))
+    if np.iscomplexobj(measured):
+        raise DTypeError(
+            f"y has dtype {measured.dtype}; unknown parameters are found from real measurements. "
+            "Pass real ones, or an operator whose parameters are known."
+        )
     return family.with_values(**family.neutral())._admit(measured, "y", family.out_shape).astype(float)
 
 

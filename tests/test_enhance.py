@@ -62,7 +62,7 @@ def test_tensors_come_back_as_tensors():
 
 def test_models_undo_what_they_model():
     rows, columns = np.mgrid[:60, :80]
-    scene = 0.2 + 0.6 * ((rows // 13 + columns // 17) % 2)
+    scene = 0.2 + 0.6 * ((rows // 13 + columns // 17) % 2) + 0.002 * RNG.standard_normal(rows.shape)
     lens = Vignetting([-0.4, 0.05], scene.shape)
     assert psnr(enhance(lens(scene), "vignetting"), scene) > psnr(lens(scene), scene) + 10
     light = Illumination([[1.1, 0.8], [0.9, 0.6]], scene.shape)
@@ -80,10 +80,10 @@ def test_models_undo_what_they_model():
 
 
 def test_low_light_gives_the_illumination_the_exponent_of_the_eye():
-    for level in (0.1, 0.5, 0.98):
-        flat = np.full((40, 40), level)
+    for level in (0.1, 0.98):
+        flat = np.full((24, 24), level)
         np.testing.assert_allclose(enhance(flat, "low-light"), flat ** (1 / 2.2), rtol=1e-3)
-    dark = 0.1 * GREY / 255.0
+    dark = 0.1 * GREY[::2, ::2] / 255.0
     assert enhance(dark, "low-light").mean() > 3 * dark.mean()
 
 

@@ -138,6 +138,25 @@ def test_a_start_that_is_given_stands():
     np.testing.assert_array_equal(info.unknowns["coefficients"], LENS)
 
 
+def test_tensors_and_the_noise_model_go_through():
+    torch = pytest.importorskip("torch")
+    scene = photograph(16)
+    y = torch.from_numpy((Vignetting(LENS, scene.shape)(scene)).astype(np.float32))
+    x, info = reconstruct(y, Vignetting(Unknown(), scene.shape), noise=0.01, return_info=True)
+    assert isinstance(x, torch.Tensor) and x.dtype == torch.float32 and info.plan.sigma_known
+    with pytest.raises(DTypeError, match="real"):
+        reconstruct(1j * scene, Vignetting(Unknown(), scene.shape))
+
+
+def test_a_guess_never_has_a_gain_below_zero():
+    rows, columns = np.mgrid[:40, :40] / 40 - 0.5
+    steep = np.exp(-30 * (rows**2 + columns**2)) + 1e-3
+    family = Vignetting(Unknown(), steep.shape)
+    assert family.with_values(**family.estimated(steep)).values.min() > 0
+    family = Illumination(Unknown(shape=(4, 4)), steep.shape)
+    assert family.with_values(**family.estimated(steep)).values.min() > 0
+
+
 @pytest.mark.parametrize("unknown", [Unknown(), Unknown(prior=Box(-1, 1))])
 def test_alternating_never_raises_its_objective_and_reaches_the_joint_minimum(unknown):
     scene = photograph(16)

@@ -26,6 +26,7 @@ BRIGHTNESS = 2.0  # power of the brightness that weighs a difference
 ROUNDS = 30
 SMALLEST = 1e-3  # relative difference of neighbours that counts as none
 SIDE = 160  # pixels, of the longer side, to which a picture is averaged first
+DIMMEST = 0.02  # least gain that is guessed
 DARK = 0.02  # of the brightest: below, a logarithm says nothing
 
 
@@ -70,14 +71,21 @@ def times_image(x: Array, basis: np.ndarray, shape: tuple[int, ...], constant: A
     return Affine(from_callables(forward, adjoint, shape, image.shape), constant * image)
 
 
+def reduced(y: np.ndarray) -> tuple[np.ndarray, int]:
+    """Means of blocks of pixels, small enough for a smooth field, and the side of a block.
+
+    What does not fill a block at the far borders is left out.
+    """
+    block = max(1, math.ceil(max(y.shape[-2:]) / SIDE))
+    rows, columns = (n // block for n in y.shape[-2:])
+    kept = y[..., : rows * block, : columns * block]
+    return kept.reshape(*y.shape[:-2], rows, block, columns, block).mean((-3, -1)), block
+
+
 def sparse_log_field(y: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Coefficients ``c`` of the gain's logarithm ``B c``, which all pictures of ``y`` (..., rows, columns) share."""
-    shape = basis.shape[1:]
-    block = max(1, math.ceil(max(shape) / SIDE))
-    pictures = _averaged(y.reshape(-1, *shape), block)
-    slopes = _differences(_averaged(basis, block))
-    A = slopes.reshape(len(basis), -1).T
-    pairs = [_weighted(picture) for picture in pictures]
+    A = _differences(basis).reshape(len(basis), -1).T
+    pairs = [_weighted(picture) for picture in y.reshape(-1, *basis.shape[1:])]
     c = np.zeros(len(basis))
     for _ in range(ROUNDS):
         normal, right = np.zeros((len(basis),) * 2), np.zeros(len(basis))
@@ -96,6 +104,14 @@ def fitted(basis: np.ndarray, gain: np.ndarray, constant: float = 0.0) -> np.nda
     return np.linalg.lstsq(flat @ flat.T, flat @ target, rcond=1e-12)[0]
 
 
+def positive_gain(coefficients: np.ndarray, basis: np.ndarray, constant: float) -> np.ndarray:
+    """The coefficients, or ones nearer to an even gain where theirs would not be positive everywhere."""
+    even = fitted(basis, np.ones(basis.shape[1:]), constant)
+    while (constant + np.tensordot(coefficients, basis, 1)).min() < DIMMEST:
+        coefficients = even + 0.8 * (coefficients - even)
+    return coefficients
+
+
 def _weighted(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Differences of the logarithm along both axes, and the weight of each."""
     floor = DARK * max(float(np.quantile(picture, 0.99)), 1e-30)
@@ -108,10 +124,3 @@ def _weighted(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _differences(fields: np.ndarray) -> np.ndarray:
     down, across = np.diff(fields, axis=-2)[..., :-1], np.diff(fields, axis=-1)[..., :-1, :]
     return np.stack([down, across], axis=1)
-
-
-def _averaged(fields: np.ndarray, block: int) -> np.ndarray:
-    """Means of blocks of pixels; what does not fill one is left out."""
-    rows, columns = (n // block for n in fields.shape[-2:])
-    kept = fields[..., : rows * block, : columns * block]
-    return kept.reshape(*fields.shape[:-2], rows, block, columns, block).mean((-3, -1))

@@ -11,7 +11,9 @@ from recon.operators._shading import (
     cosine_interpolation,
     fitted,
     grid_fields,
+    positive_gain,
     radial_powers,
+    reduced,
     sparse_log_field,
     times_image,
 )
@@ -78,9 +80,11 @@ class Vignetting(Parametrised, Diagonal):
 
     @classmethod
     def estimated(cls, y: np.ndarray, names: Any, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
-        powers = radial_powers(arguments["shape"][-2:], names["coefficients"][0], arguments["centre"])
-        gain = np.exp(np.tensordot(sparse_log_field(y, powers), powers, 1))
-        return {"coefficients": fitted(powers, gain, 1.0)}
+        small, block = reduced(y)
+        centre = arguments["centre"] and tuple((at + 0.5) / block - 0.5 for at in arguments["centre"])
+        powers = radial_powers(small.shape[-2:], names["coefficients"][0], centre)
+        gain = np.exp(np.tensordot(sparse_log_field(small, powers), powers, 1))
+        return {"coefficients": positive_gain(fitted(powers, gain, 1.0), powers, 1.0)}
 
     def in_parameter(self, name: str, x: np.ndarray) -> Operator:
         return times_image(x, self._powers, self.coefficients.shape, 1.0)
@@ -143,11 +147,12 @@ class Illumination(Parametrised, Diagonal):
 
     @classmethod
     def estimated(cls, y: np.ndarray, names: Any, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
+        small, _ = reduced(y)
         grid = names["gain"]
-        fields = grid_fields(arguments["shape"][-2:], grid)
+        fields = grid_fields(small.shape[-2:], grid)
         # The mean of the logarithm cannot be told from the image's: one sample is left out.
-        gain = np.exp(np.tensordot(sparse_log_field(y, fields[1:]), fields[1:], 1))
-        found = fitted(fields, gain)
+        gain = np.exp(np.tensordot(sparse_log_field(small, fields[1:]), fields[1:], 1))
+        found = positive_gain(fitted(fields, gain / gain.mean()), fields, 0.0)
         return {"gain": (found / np.tensordot(found, fields, 1).mean()).reshape(grid)}
 
     def in_parameter(self, name: str, x: np.ndarray) -> Operator:
