@@ -41,6 +41,9 @@ def plot_info(info: Any) -> Any:
         axes[2].semilogx([t.strength for t in trials], [t.risk for t in trials], marker="o")
         axes[2].axvline(info.plan.strength, linestyle="--", color="0.5")
         axes[2].set(xlabel="strength", ylabel="predicted risk", title=info.choice.criterion)
+        marks = [trials[0].strength, info.plan.strength, trials[-1].strength]
+        axes[2].set_xticks(marks, [f"{mark:.2g}" for mark in marks])
+        axes[2].set_xticks([], minor=True)
     return figure
 
 
