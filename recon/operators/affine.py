@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recon.operators._constants import Constant
-from recon.operators.base import LinearOperator, Operator
+from recon.operators.base import LinearOperator
 from recon.operators.nonlinear import NonlinearOperator
 from solvers import arrays
 from solvers.arrays import Array
@@ -76,11 +76,6 @@ class Affine(NonlinearOperator):
 
     def __repr__(self) -> str:
         return f"Affine({self.linear!r})"
-
-
-def split(operator: Operator) -> tuple[Any, Any]:
-    """``(A, b)`` with ``operator(x) = A x + b`` where it is affine, else the operator itself and None."""
-    return (operator.linear, operator.offset) if isinstance(operator, Affine) else (operator, None)
 
 
 def _offset(offset: Any, shape: tuple[int, ...]) -> np.ndarray:
