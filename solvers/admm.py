@@ -35,6 +35,7 @@ from solvers.regularised import Regularised
 
 REFRESH = 25  # steps after which A^H A x is computed afresh, before its rounding errors add up
 STIFFER = 3.0  # first penalty of a constraint over that of the prior
+FLAT = 1e-4  # standard deviation over root mean square below which an image is constant
 STEP_OF_SPREAD = 0.3  # a grey-value step that matters, over the standard deviation of the image
 BALANCE_AT = frozenset((2, 5, 9, 14, 20, 30, 45, 70, 100, 150, 200))  # finitely often: convergence is kept
 
@@ -280,9 +281,16 @@ class ADMM(Regularised):
         tuned = max(self.strength, 1e-30) / self._scale(x0)
         bound = STIFFER * tuned if any(split.tunable for split in self._splits) else self._curvature
         return tuple(
-            tuned if split.tunable else self._curvature if split.term.function is self.data else bound
+            tuned if split.tunable else self._data_penalty(x0) if split.term.function is self.data else bound
             for split in self._splits
         )
+
+    def _data_penalty(self, x0: Array) -> float:
+        """First penalty of data that are split: the mean curvature of their loss, where it has one."""
+        if self.data.quadratic or not getattr(self.data, "smooth", True):
+            return self._curvature
+        curvatures = self.data.curvatures(self.data.operator(self.data.start(x0)))
+        return max(arrays.to_float(curvatures.mean()), 1e-30)
 
     @cached_property
     def _curvature(self) -> float:
@@ -296,8 +304,9 @@ class ADMM(Regularised):
         x = x0
         if not arrays.to_float(arrays.norm(x)) > 0:
             x = self._back / self._curvature
-        spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(arrays.size(x))
-        return STEP_OF_SPREAD * spread if spread > 0 else 1.0
+        spread, size = (arrays.to_float(arrays.norm(a)) / math.sqrt(arrays.size(x)) for a in (x - x.mean(), x))
+        # A start without features tells how bright the image is; they are sought on that scale.
+        return STEP_OF_SPREAD * (spread if spread > FLAT * size else size) if size > 0 else 1.0
 
     def _balanced(self, state: ADMMState, imbalance: tuple[float, ...]) -> ADMMState:
         """Bring primal and dual residuals together by changing the penalties, and the duals with them."""

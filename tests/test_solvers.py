@@ -18,6 +18,7 @@ from solvers.loop import Status, solve, steps, unroll
 from solvers.optimised_gradient import POGM
 from solvers.primal_dual import PDHG
 from solvers.protocols import Term
+from solvers.transmission import TransmissionLikelihood
 
 SOLVERS = {
     "admm": (ADMM, 1500),
@@ -271,3 +272,25 @@ def test_steps_is_an_endless_generator():
     objective = FISTA(LeastSquares(A, y), L1(), 1.0).objective
     values = [objective(next(states).x) for _ in range(30)]
     assert values[-1] < values[0]
+
+
+@pytest.mark.parametrize("blank", [1e2, 1e4])
+def test_admm_settles_for_photons_behind_an_object_from_a_constant_start(blank):
+    rng = np.random.default_rng(8)
+    matrix = rng.random((40, 12)) / 6
+    y = rng.poisson(blank * np.exp(-matrix @ rng.random(12))).astype(float)
+    data = TransmissionLikelihood(from_matrix(matrix), y, blank=blank)
+    found = solve(ADMM(data, L1(), 1.0, cg_iterations=8), np.full(12, 0.3), max_iter=400, tol=1e-9)
+    wanted = solve(FISTA(data, L1(), 1.0), np.full(12, 0.3), max_iter=20000, tol=1e-12)
+    assert data.value(found.image) + abs(found.image).sum() <= (data.value(wanted.image) + abs(wanted.image).sum()) * (
+        1 + 1e-5
+    )
+
+
+def test_the_first_penalty_of_counts_follows_their_curvature():
+    rng = np.random.default_rng(9)
+    for gain in (1.0, 1e4):
+        A = gain * from_matrix(rng.random((30, 9)))
+        y = rng.poisson(A(np.ones(9))).astype(float)
+        state = ADMM(PoissonLikelihood(A, y), L1(), 1.0).init(np.ones(9))
+        assert state.rho[0] == pytest.approx(1 / y.mean(), rel=1.0)
