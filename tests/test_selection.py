@@ -66,6 +66,29 @@ def test_the_search_survives_a_risk_that_is_not_finite():
     assert strength == pytest.approx(1.0, rel=0.3)
 
 
+def test_a_proposal_is_tried_second_and_a_parabola_may_be_believed_untried():
+    calls = []
+
+    def risk(strength):
+        calls.append(strength)
+        return 1.0 + (math.log(strength) - math.log(0.2)) ** 2
+
+    strength, trials = minimise(
+        risk, lambda risks: risks, 3.0, propose=lambda start, found: start / 10, matters=lambda: math.inf
+    )
+    assert strength == pytest.approx(0.2, rel=1e-6)
+    assert calls[:2] == pytest.approx([3.0, 0.3])
+    assert len(trials) == 3
+
+
+def test_strengths_looked_at_before_are_part_of_the_search():
+    strength, trials = minimise(
+        lambda s: (math.log(s) - 1) ** 2, lambda risks: risks, 2.0, before=(1.0, 5.0), matters=lambda: math.inf
+    )
+    assert strength == pytest.approx(math.e, rel=1e-6)
+    assert sorted(t.strength for t in trials) == pytest.approx([1.0, 2.0, 5.0])
+
+
 def test_sure_finds_the_best_linear_shrinkage():
     # Denoising by x = y / (1 + strength): the risk is least at strength = m sigma^2 / |truth|^2, in expectation.
     rng = np.random.default_rng(0)
