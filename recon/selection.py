@@ -426,6 +426,8 @@ def measured_count(operator: Any, y: Array) -> int:
     sampled = arrays.size(y)
     if operator.sampling is not None:
         sampled = int(np.broadcast_to(operator.sampling, tuple(y.shape)).sum())
+    elif is_nonlinear(operator) and (telling := operator.informative(y)) is not None:
+        sampled = max(int(telling.sum()), 1)
     return sampled * (2 if arrays.is_complex(y) else 1)
 
 

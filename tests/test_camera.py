@@ -18,6 +18,7 @@ from recon.operators import (
     Logarithm,
     Saturation,
 )
+from recon.selection import measured_count
 from solvers import ADMM, FISTA, ClippedLeastSquares, LevenbergMarquardt, solve
 from solvers.errors import ArgumentError, DTypeError
 
@@ -105,6 +106,19 @@ def test_what_was_clipped_comes_back_better():
     assert np.mean((x - PHOTO)[clipped] ** 2) < 0.5 * np.mean((ignored - PHOTO)[clipped] ** 2)
     assert F.data_term(y, Poisson()) is None
     assert F.data_term(y, Gaussian(1.0)).operator is A
+    assert info.residual < 1.1
+
+
+def test_strength_behind_a_clipped_blur_needs_no_noise_level():
+    """Clipped samples are no measurements: counted as such, cross-validation would prefer to fit the noise."""
+    light = PHOTO[::2, ::2]
+    F = Clipping(light.shape, upper=0.7) @ Blur(np.ones((3, 3)) / 9, light.shape)
+    y = np.minimum(F.parts[1](light) + 0.01 * RNG.standard_normal(light.shape), 0.7).astype(np.float32)
+    x, info = reconstruct(y, F, return_info=True)
+    known = reconstruct(y, F, noise=0.01)
+    assert info.choice.criterion == "gcv"
+    assert np.mean((x - light) ** 2) < 1.2 * np.mean((known - light) ** 2)
+    assert measured_count(F, y) == (y < 0.7).sum()
 
 
 def test_exposures_span_more_than_one_does():

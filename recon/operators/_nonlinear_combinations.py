@@ -73,6 +73,9 @@ class Chain(_Combined):
             return None
         return outer.data_term(y, noise, own)
 
+    def informative(self, y: Array) -> Array | None:
+        return self.parts[0].informative(y) if isinstance(self.parts[0], NonlinearOperator) else None
+
     def first_guess(self, y: Array) -> Array | None:
         outer, inner = self.parts
         between = outer.inverse(y) if isinstance(outer, NonlinearOperator) else None

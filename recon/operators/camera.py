@@ -182,6 +182,10 @@ class Clipping(PointwiseOperator):
         """The value itself: what was clipped is not known."""
         return y
 
+    def informative(self, y: Array) -> Array:
+        """Those within the range."""
+        return (y > self.lower) & (y < self.upper)
+
     def data_term(self, y: Array, noise: Any, inner: Any = None) -> Any:
         """One-sided where samples were clipped; None where the noise is not Gaussian."""
         from recon.noise import Gaussian

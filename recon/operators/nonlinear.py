@@ -124,6 +124,10 @@ class NonlinearOperator(Operator):
         """
         return None
 
+    def informative(self, y: Array) -> Array | None:
+        """Which samples answer to the image, None for all: one at the end of a sensor's range does not."""
+        return None
+
     def starts(self, y: Array, rng: np.random.Generator) -> Iterator[Array]:
         """Further images to start from where there are local minima: the lowest objective wins."""
         return iter(())
