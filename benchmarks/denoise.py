@@ -16,11 +16,9 @@ from functools import partial
 
 import numpy as np
 
-import priors
 from benchmarks.data import images
 from benchmarks.problems import psnr
 from priors import Denoiser
-from solvers.arrays import threads
 
 LEVELS = (15, 25, 50)
 GREY_LIMITS = (31.65, 29.18, 26.22)
@@ -68,9 +66,7 @@ def verdict(holds: bool) -> str:
 
 def quality() -> None:
     """PSNR on BSD68 and CBSD68 at three levels."""
-    sets = [("bsd68", Denoiser(), GREY_LIMITS)]
-    if "fast-colour" in priors.available():
-        sets.append(("cbsd68", Denoiser(channels=True), COLOUR_LIMITS))
+    sets = (("bsd68", Denoiser(), GREY_LIMITS), ("cbsd68", Denoiser(channels=True), COLOUR_LIMITS))
     for name, denoiser, limits in sets:
         for level, limit in zip(LEVELS, limits, strict=True):
             found = mean_psnr(denoiser, name, level)
@@ -127,6 +123,8 @@ def least_times(calls: dict[str, Callable[[], object]], rounds: int = ROUNDS) ->
 
 def speed() -> None:
     """Milliseconds for 256 x 256 beside peers."""
+    import torch
+
     v = noisy(np.full((256, 256), 0.5, np.float32), 25)
     ours = {
         f"fast, {precision}": partial(Denoiser(precision=precision), v, 25 / 255)
@@ -134,8 +132,9 @@ def speed() -> None:
     }
     others = peers()
     times = least_times({**ours, **others})
+    threads = torch.get_num_threads()
     for name, spent in times.items():
-        print(f"256 x 256, {threads()} threads: {name} {1e3 * spent:.1f} ms")
+        print(f"256 x 256, {threads} threads: {name} {1e3 * spent:.1f} ms")
     if "DRUNet" in times:
         for precision, limit in (("float32", SINGLE_RATIO), ("bfloat16", HALF_RATIO)):
             ratio = times["DRUNet"] / times[f"fast, {precision}"]
