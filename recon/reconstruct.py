@@ -412,6 +412,9 @@ def _final(
     assert plan.strength is not None  # given, or chosen by now
     algorithm = builder(plan)(request.operator, request.y, plan.strength)
     state = choice.warm(algorithm) if choice is not None else algorithm.init(start)
+    if choice is not None and is_nonlinear(request.operator):
+        # A first guess may be nearer than the search came, at strengths that were mostly larger.
+        state = min((state, algorithm.init(start)), key=lambda found: arrays.to_float(algorithm.objective(found.x)))
     # A state of the search has settled before, at a strength nearby.
     return solve(
         algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, patience=2 if choice is None else 1,

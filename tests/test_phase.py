@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from scipy.signal import correlate
 
 from priors import NonNegative
+from recon import reconstruct
 from recon.operators import CodedDiffraction, FourierMagnitude, Phaseless, Ptychography, from_matrix
 from solvers import HIO, RAAR, AmplitudeFlow, ErrorReduction, unroll
 from solvers.errors import ArgumentError, DTypeError, OptionError, ReconError, ShapeError
@@ -191,6 +192,12 @@ def test_zeros_around_an_object_replace_its_phases():
     F = FourierMagnitude(truth.shape)
     guess = F.first_guess(F(truth))
     assert min(distance(guess, truth), distance(guess[::-1, ::-1], truth)) < 1e-4
+
+
+def test_reconstruct_keeps_a_first_guess_that_explains_all():
+    truth = scene(16)
+    F = CodedDiffraction(4, truth.shape)
+    assert distance(reconstruct(F(truth), F), truth) < 1e-5
 
 
 def test_items_of_a_batch_do_not_know_of_each_other():
