@@ -77,14 +77,10 @@ def quality() -> None:
 
 def bands() -> None:
     """Colours through principal components and a grey network, beside colour by colour."""
-    for level in LEVELS:
-        together = mean_psnr(Denoiser("fast-grey", channels=True), "cbsd68", level)
-        apart = mean_psnr(Denoiser("fast-grey"), "cbsd68", level)
-        print(
-            f"cbsd68 at {level}, grey network: principal components {together:.2f} dB, band by band {apart:.2f} dB "
-            f"({verdict(together > apart)})",
-            flush=True,
-        )
+    together = mean_psnr(Denoiser("fast-grey", channels=True), "cbsd68", 25)
+    apart = mean_psnr(Denoiser("fast-grey"), "cbsd68", 25)
+    print(f"cbsd68 at 25, grey network: principal components {together:.2f} dB, band by band {apart:.2f} dB "
+          f"({verdict(together > apart)})", flush=True)  # fmt: skip
 
 
 def peers() -> dict[str, Callable[[], object]]:
