@@ -35,7 +35,7 @@ from solvers.loop import Status, solve
 
 HELD_OUT = 0.1  # fraction of the samples kept back
 USUAL_TOL = 5e-3  # of the solves of a search
-OF_FRAMES = 0.1  # their risk falls for long by little: judged as usual, up to 0.9 dB was lost (benchmarks.frames)
+OF_FRAMES = 0.02  # their risk falls for long by little: judged as usual, up to 0.9 dB was lost (benchmarks.frames)
 COMPARED_TOL = 1e-3  # the same where risks of different priors are to be compared
 BALANCE = 1.5  # strength * prior(x) at the best strength, over the variance of the noise that is fitted; 1 to 3
 NOTICEABLE = 0.3  # gain over the best trial, relative to the noise fitted, up to which a parabola is believed
