@@ -42,7 +42,7 @@ def _in_place(request: Any) -> float:
     masked = pixels and operator.sampling is not None
     steps = 2 + len(operator.in_shape) + bounds + (not pixels) + masked + search + 0.5 * (masked and search)
     # What a periodic blur objects to is looked for when the solver's arrays are gone.
-    return max(steps, 0.0 if pixels else 7.3) + MARGIN
+    return max(steps, 0.0 if pixels else 5.5) + MARGIN
 
 
 def _usual(request: Any, measurements: float) -> float:

@@ -208,7 +208,7 @@ class Blur(Parametrised, LinearOperator):
             return 0.0
         energy = arrays.filter_fourier(y, removed, gram.ndim)
         energy *= energy
-        outer, inner = (float(energy[..., where].mean()) for where in (~within, within))
+        outer, inner = (float(energy.mean(where=where, dtype=float)) for where in (~within, within))
         return math.sqrt(outer / inner) if inner > 0 else 0.0
 
     @classmethod
