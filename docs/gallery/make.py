@@ -13,6 +13,7 @@ import diffraction
 import optics
 import own
 import resonance
+import responses
 import satellite
 import tomography
 from shown import draw, source
@@ -21,7 +22,7 @@ from recon.reconstruct import ReconstructionWarning
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "gallery.md"
-GROUPS = (tomography, resonance, optics, diffraction, correction, satellite, compressive, own)
+GROUPS = (tomography, resonance, optics, diffraction, responses, correction, satellite, compressive, own)
 HEAD = f"""# Gallery
 
 Every row is made by the code below it (`make gallery` makes this page): the truth, what is measured of it, the adjoint
