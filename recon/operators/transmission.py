@@ -88,7 +88,7 @@ class BeerLambert(PointwiseOperator):
             raise ArgumentError("counts holds values that are not above 0; expected counts. Mask dead cells out.")
         if not _broadcasts(values.shape, self.in_shape):
             raise ShapeError(
-                f"counts has shape {values.shape}; expected {self.in_shape}, that of the measurement. Pass one number, or "
+                f"counts has shape {values.shape}; expected {self.in_shape}, that of the measurement. Pass one number or "
                 "an array that broadcasts to it."
             )
         self.counts = float(values) if values.ndim == 0 else np.broadcast_to(values, self.in_shape)
