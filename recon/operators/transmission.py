@@ -88,8 +88,8 @@ class BeerLambert(PointwiseOperator):
             raise ArgumentError("counts holds values that are not above 0; expected counts. Mask dead cells out.")
         if not _broadcasts(values.shape, self.in_shape):
             raise ShapeError(
-                f"counts has shape {values.shape}; expected {self.in_shape}, that of the measurement. Pass one number or "
-                "an array that broadcasts to it."
+                f"counts has shape {values.shape}; expected {self.in_shape}, that of the measurement. Pass a number, "
+                "or an array that broadcasts to it."
             )
         self.counts = float(values) if values.ndim == 0 else np.broadcast_to(values, self.in_shape)
         self._counts = Constant(self.counts)
