@@ -106,7 +106,7 @@ def solve(
         Whether to take the algorithm's ``steps_in_place``, which overwrite ``state``: for images that fill the memory.
         The objective is then not recorded, and the change is that of every third pixel along each axis.
     callback : callable, optional
-        ``callback(state, k)`` after each step; a true return value stops. With ``overwrite`` it must copy what it keeps.
+        ``callback(state, k)`` after each step; a true return value stops. With ``overwrite`` it copies what it keeps.
     progress : bool
         Show a progress bar on the standard error stream.
 
