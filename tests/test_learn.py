@@ -123,11 +123,15 @@ def test_refining_starts_from_the_weights_given(photos: Path, tmp_path: Path) ->
     trainer = Trainer(TINY, "cpu")
     steps(trainer, data, range(20))
     own = tmp_path / "own.safetensors"
-    weights.write(own, weights.Weights(trainer.mean.state_dict(), TINY.architecture.as_dict(), {}))
+    earlier = {"command": "recon train --data first", "minutes": 1.0, "steps": 20, "machine": "a CPU"}
+    weights.write(own, weights.Weights(trainer.mean.state_dict(), TINY.architecture.as_dict(), earlier))
     still = Settings(**{**vars(TINY), "learning_rate": 1e-12})
     train_denoiser([Source(photos)], tmp_path / "m.safetensors", minutes=1e-4, settings=still, start=str(own))
     for name, tensor in weights.read(own).tensors.items():
         assert torch.allclose(weights.read(tmp_path / "m.safetensors").tensors[name], tensor, atol=1e-4)
+    assert weights.read(tmp_path / "m.safetensors").card["before"] == [earlier]
+    card = (tmp_path / "m.md").read_text(encoding="utf-8")
+    assert card.index("recon train --data first") < card.index("--from own")
 
 
 def test_the_command_line(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

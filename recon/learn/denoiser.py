@@ -72,8 +72,9 @@ def train_denoiser(
     leg_seconds = math.inf if leg is None else 60 * positive_float("leg", leg)
     say = progress or (lambda text: None)
     trainer = Trainer(settings, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if start is not None:
-        left = start_from(trainer.network, weights.read(start).tensors)
+    given = None if start is None else weights.read(start)
+    if given is not None:
+        left = start_from(trainer.network, given.tensors)
         trainer.start_mean()
         say(f"starts from {start}" + (f"; afresh: {', '.join(left)}" if left else ""))
     state = trainer.resume(_beside(out, ".checkpoint.safetensors"))
@@ -81,7 +82,8 @@ def train_denoiser(
         say(f"goes on at {state.seconds / 60:.1f} of {minutes:g} minutes, {state.steps} steps")
     images = collect(data, settings.channels, settings.patch, settings.validation)
     _run(trainer, images, state, budget, min(budget, state.seconds + leg_seconds), out, say)
-    facts = report.facts(settings, state, data, start, trainer.device, minutes)
+    before = report.trainings(None if given is None else given.card)
+    facts = report.facts(settings, state, data, start, trainer.device, minutes) | {"before": before}
     with replacing(out) as temporary:
         weights.write(temporary, weights.Weights(trainer.mean.state_dict(), settings.architecture.as_dict(), facts))
     _beside(out, ".md").write_text(report.card(out.stem, facts), encoding="utf-8")

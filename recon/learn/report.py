@@ -15,6 +15,7 @@ from recon.learn.images import Source
 from recon.learn.settings import Settings
 from solvers.arrays import threads
 
+RECORDED = ("command", "minutes", "steps", "machine")
 LICENCE = "BSD-3-Clause for the weights; the images they were trained on keep their own terms."
 
 
@@ -36,6 +37,13 @@ def facts(
     }
 
 
+def trainings(card: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The trainings that a card records, the first one first."""
+    if card is None or not all(name in card for name in RECORDED):
+        return []
+    return [*card.get("before", []), {name: card[name] for name in RECORDED}]
+
+
 def card(name: str, made: dict[str, Any]) -> str:
     """The model card, in Markdown."""
     settings = "\n".join(f"{key} = {_toml(value)}" for key, value in made["settings"].items())
@@ -43,14 +51,16 @@ def card(name: str, made: dict[str, Any]) -> str:
         f"| {source} | " + " | ".join(f"{value:.2f}" for value in values) + " |"
         for source, values in made["validation"].items()
     )
-    origin = f", from `{made['started from']}`" if made["started from"] else ""
+    runs = "\n".join(
+        f"- **Trained** by `{run['command']}`: {run['minutes']:g} minutes, {run['steps']} steps, on {run['machine']}"
+        for run in trainings(made)
+    )
     return f"""# {name}
 
 A denoiser for white Gaussian noise of known level; see `priors.Denoiser`.
 
-- **Made by** `{made["command"]}`{origin}
+{runs}
 - **Data** (folder:weight): {", ".join(made["data"])}
-- **Training** {made["minutes"]:g} minutes, {made["steps"]} steps, on {made["machine"]}
 - **Licence** {made["licence"]}
 - **Limits** What it knows are photographs and slices like those it was trained on. It can invent texture that the
   measurement does not hold; do not measure anything on an image that only a denoiser shows.
