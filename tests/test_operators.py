@@ -475,7 +475,7 @@ def test_callables_keep_the_precision_of_the_image():
 
 
 def test_wrapped_arguments_are_checked():
-    with pytest.raises(DTypeError, match="adjoint is None"):
+    with pytest.raises(ArgumentError, match="adjoint and vjp are missing"):
         from_callables(np.copy, None, (3,), (3,))
     with pytest.raises(OptionError, match=r"kind is 'rael'.*'real'"):
         from_callables(np.copy, np.copy, (3,), (3,), kind="rael")
