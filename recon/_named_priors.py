@@ -12,7 +12,7 @@ from solvers.errors import OptionError
 
 NAMES = (
     "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov", "sobolev", "laplacian", "entropy",
-    "low-rank", "locally-low-rank", "none",
+    "low-rank", "locally-low-rank", "learned", "none",
 )  # fmt: skip
 SLOPE = 0.05  # difference of neighbours, over the standard deviation of the image, up to which Huber sees a slope
 
@@ -50,11 +50,25 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool) -> tuple[Any
         return priors.Entropy(mean), f"entropy, level {mean:.3g}"
     if name in ("low-rank", "locally-low-rank"):
         return _low_rank(name, operator, channels)
+    if name == "learned":
+        return _learned(operator, bands or channels)
     spacing = None
     if frames and ndim == len(operator.in_shape):
         spacing = (pace(y, operator), *(1.0,) * (ndim - 1))
         coupled = f"{ndim - 1}-D and time, frames {spacing[0]:.2g} pixels apart" + coupled.removeprefix(f"{ndim}-D")
     return _of_differences(name, y, operator, {"ndim": ndim, "spacing": spacing}, axis, coupled)
+
+
+def _learned(operator: Any, channels: bool) -> tuple[Any, str]:
+    """The denoiser that comes with the library; volumes and series are denoised slice by slice."""
+    from priors import Denoiser, PlugAndPlay
+
+    if len(operator.in_shape) < 2:
+        raise OptionError(
+            f"prior is 'learned', which knows images; {operator!r} gives signals of shape {operator.in_shape}. "
+            "Pass prior='tv' or 'wavelet'."
+        )
+    return PlugAndPlay(Denoiser(channels=channels)), "learned denoiser" + (", bands together" if channels else "")
 
 
 def _of_differences(
