@@ -439,8 +439,12 @@ def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     if quadratic and all(getattr(term.function, "is_quadratic", False) for term in prior.terms()):
         return "cg", "the objective is quadratic"
     on_the_image = all(term.operator is None for term in prior.terms())
-    if quadratic and on_the_image and (operator.has_solve_shifted or operator.kind == "complex"):
+    if quadratic and on_the_image and len(prior.terms()) == 1 and operator.has_solve_shifted:
+        return "douglas-rachford", "closed form of the data, exact proximal map of the prior"
+    if quadratic and on_the_image and operator.kind == "complex":
         return "pdhg", "the prior's proximal map is exact, and no linear system is left"
+    if quadratic and operator.has_solve_shifted and (on_the_image or _is_sparse_in_a_frame(prior)):
+        return "pdhg", "closed form of the data, and the prior's terms need no linear system"
     if operator.fourier_gram() is not None:
         return "admm", "the normal operator is diagonal in Fourier space: closed form"
     if quadratic and operator.has_solve_shifted and operator.neighbours_alike and _is_planar_variation(prior):
@@ -448,6 +452,13 @@ def _natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     if quadratic and operator.factors() is not None:
         return "admm", "data and prior split into closed forms"
     return "admm", "conjugate gradients inside, preconditioned and warm-started"
+
+
+def _is_sparse_in_a_frame(prior: Any) -> bool:
+    """Whether a prior is of coefficients in a redundant frame, on which ADMM takes hundreds of steps."""
+    from priors import WaveletFrame
+
+    return any(isinstance(term.operator, WaveletFrame) for term in prior.terms())
 
 
 def _is_planar_variation(prior: Any) -> bool:

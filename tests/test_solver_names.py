@@ -145,7 +145,8 @@ def test_the_solver_taken_by_default_is_the_quickest_that_the_operator_allows():
         (blur, "tv"): "admm",
         (mask, "tv"): "douglas-rachford",
         (mask, "tgv"): "admm",
-        (mask, "wavelet"): "pdhg",
+        (mask, "wavelet"): "douglas-rachford",
+        (mask, "undecimated-wavelet"): "pdhg",
         (ops.Downsample(2, shape), "tv"): "douglas-rachford",
         (ops.Blur(np.ones((3, 3)) / 9, shape, boundary="unknown"), "tv"): "admm",
         (ops.Mask(np.ones((4, 4, 4))), "tv"): "admm",  # in place where it is large
@@ -155,3 +156,5 @@ def test_the_solver_taken_by_default_is_the_quickest_that_the_operator_allows():
         assert recon.plan(np.ones(A.out_shape), A, prior=prior, noise=0.1).decisions["solver"].choice == name
     bounded = recon.plan(np.ones(shape), mask, noise=0.1, bounds=(0, 1)).decisions["solver"]
     assert bounded.choice == "douglas-rachford"
+    sparse = recon.plan(np.ones(shape), mask, prior="wavelet", noise=0.1, bounds=(0, 1)).decisions["solver"]
+    assert sparse.choice == "pdhg"  # the proximal map within bounds has no closed form
