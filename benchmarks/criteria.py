@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.problems import psnr, selection_problems
 from benchmarks.strength import oracle, solve
-from recon.plan import STRENGTHS
+from recon._decide import STRENGTHS
 
 NAMES = tuple(name for name in STRENGTHS if name != "joint")  # which takes a prior with several weights
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from recon._first_guess import first_guess
+from recon._stages import builder
 from recon.bench.problems import PROBLEMS
 from recon.plan import prepare
-from recon.reconstruct import builder, first_guess
 from solvers.loop import unroll
 
 STEPS = 20

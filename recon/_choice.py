@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from recon.selection import Choice, Rival, common_risks
+from recon._selection_problem import Choice, Rival
+from recon.selection import common_risks
 
 SAMPLED = "seen and unseen"  # the criterion that holds samples out
 FACTOR = 3.0  # between the balances tried

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from recon._search import MAX_TRIALS, Trial
+from recon._selection_problem import Problem, measured_count
+from recon._warm import Warm
 from recon.noise import Poisson
-from recon.selection import Problem, Warm, measured_count
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from recon.reconstruct import Info, ReconstructionWarning, reconstruct
+from recon.info import Info, ReconstructionWarning
+from recon.reconstruct import reconstruct
 
 Show = Callable[[np.ndarray], np.ndarray]
 

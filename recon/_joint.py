@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from recon._arguments import channels_first, checked_measurement
+from recon.decisions import Decision, Plan
 from recon.operators.unknown import Family, undone
-from recon.plan import Decision, Plan, _channels_first, _measurement
 from solvers import arrays
 from solvers.alternating import FEW, PALM
 from solvers.errors import DTypeError
@@ -52,7 +53,7 @@ def settled(y: Any, family: Family, channel_axis: int | None) -> tuple[dict[str,
 
 def numbers(y: Any, family: Family, channel_axis: int | None) -> np.ndarray:
     """The measurement as doubles, channels in front."""
-    measured = np.asarray(arrays.to_numpy(_channels_first(_measurement(y), channel_axis, family)))
+    measured = np.asarray(arrays.to_numpy(channels_first(checked_measurement(y), channel_axis, family)))
     if np.iscomplexobj(measured):
         raise DTypeError(
             f"y has dtype {measured.dtype}; unknown parameters are found from real measurements. "

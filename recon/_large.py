@@ -14,22 +14,16 @@ from typing import Any
 
 import numpy as np
 
+from recon import _predicted
+from recon._held_out import HELD_OUT
+from recon._predicted import BALANCE, INTERPOLATES, PASSED, Figures
 from recon._search import minimise
+from recon._selection_problem import Choice, Problem, measured_count
+from recon._stages import SEARCH_MAX_ITER, balanced_strength, builder, with_choice, with_tolerance
+from recon._warm import LARGE
+from recon.decisions import Plan, Request
 from recon.noise import Gaussian
-from recon.plan import Plan, Request
-from recon.selection import (
-    BALANCE,
-    ENOUGH,
-    HELD_OUT,
-    INTERPOLATES,
-    LARGE,
-    PASSED,
-    Choice,
-    Problem,
-    _Figures,
-    _Predicted,
-    measured_count,
-)
+from recon.selection import ENOUGH
 from solvers import arrays
 from solvers._in_place import blocks, half_spectrum, measures_pixels, supported
 from solvers.data_terms import LeastSquares
@@ -60,8 +54,6 @@ def run(
     request: Request, adapt: bool, rng: np.random.Generator, progress: bool
 ) -> tuple[Plan, Choice | None, Solution, float]:
     """The plan as it became, how the strength was chosen, the last solve, and when it began."""
-    from recon.reconstruct import SEARCH_MAX_ITER, builder, with_choice, with_tolerance
-
     plan, operator, y = request.plan, request.operator, request.y
     build, choice = builder(plan), None
     chain = Chain(request, build, min(plan.max_iter, SEARCH_MAX_ITER), SEARCH_TOL)
@@ -89,8 +81,6 @@ class Chain:
         self.state = build(request.operator, request.y, self.strength).start_in_place(guess)
 
     def _first_strength(self, image: np.ndarray) -> float:
-        from recon.reconstruct import balanced_strength
-
         return balanced_strength(self.request, self.penalty(image))
 
     def penalty(self, image: np.ndarray) -> float:
@@ -111,7 +101,7 @@ class Chain:
         return self.solve(operator, y, strength, **options).image
 
 
-class Predicted(_Predicted):
+class Predicted(_predicted.Predicted):
     """Predicted risk, the probe solved after the measurement."""
 
     def __init__(self, problem: Problem, chain: Chain, rng: np.random.Generator):
@@ -126,7 +116,7 @@ class Predicted(_Predicted):
         self.filter = None if problem.operator.sampling is not None else "as :meth:`_products` has it"
         self.note: Callable[[np.ndarray], float] | None = None  # what else to measure of the image
 
-    def measure(self, strength: float) -> _Figures:
+    def measure(self, strength: float) -> Figures:
         operator, y = self.operator, self.problem.y
         image = self.chain.image(operator, y, strength)
         self.penalty = strength * self.chain.penalty(image)
@@ -141,9 +131,9 @@ class Predicted(_Predicted):
         fit = operator(self.chain.image(operator, self._shifted(), strength, tol=tol))
         after = self._products(self._signs(), fit)
         divergence = [(b - a) / self.width for a, b in zip(before, after, strict=True)]
-        return _Figures(residual[0], divergence[0], residual[1], divergence[1])
+        return Figures(residual[0], divergence[0], residual[1], divergence[1])
 
-    def propose(self, strength: float, figures: _Figures) -> float | None:
+    def propose(self, strength: float, figures: Figures) -> float | None:
         if not figures.divergence < INTERPOLATES:
             return None
         fitted = BALANCE * self._variance(figures) * figures.divergence * self.count
@@ -200,15 +190,15 @@ class SeenAndUnseen:
     level = property(lambda self: self.seen.level)
     noticeable = property(lambda self: self.seen.noticeable)
 
-    def measure(self, strength: float) -> tuple[_Figures, float]:
+    def measure(self, strength: float) -> tuple[Figures, float]:
         """Figures of the pixels seen, and the squared error of those held out."""
         return self.seen.measure(strength), self.seen.noted
 
-    def propose(self, strength: float, figures: tuple[_Figures, float]) -> float | None:
+    def propose(self, strength: float, figures: tuple[Figures, float]) -> float | None:
         """A better strength than the first one."""
         return self.seen.propose(strength, figures[0])
 
-    def rank(self, tried: list[tuple[_Figures, float]]) -> list[float]:
+    def rank(self, tried: list[tuple[Figures, float]]) -> list[float]:
         """Both risks, each with its share of the pixels; both carry the same noise variance on top."""
         seen = self.seen.rank([figures for figures, _ in tried])
         return [self.share * r + (1 - self.share) * held for r, (_, held) in zip(seen, tried, strict=True)]

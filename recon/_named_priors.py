@@ -106,7 +106,7 @@ def _low_rank(name: str, operator: Any, channels: bool) -> tuple[Any, str]:
 
 def _grey_values(y: Array, operator: Any) -> tuple[float, float]:
     """Mean modulus and standard deviation of a first guess of the image, 1 where they vanish."""
-    from recon.reconstruct import first_guess
+    from recon._first_guess import first_guess
 
     x = first_guess(operator, y)
     mean = arrays.to_float(abs(x).mean())

@@ -29,8 +29,8 @@ def pace(y: Array, operator: Any) -> float:
         Its image is ``(frames, rows, columns)`` or ``(frames, columns)``.
     """
     from priors import TotalVariation
+    from recon._first_guess import first_guess
     from recon.noise import estimate_sigma
-    from recon.reconstruct import first_guess
     from solvers.admm import ADMM
     from solvers.data_terms import LeastSquares
     from solvers.loop import solve

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from recon._nonlinear import require_nonlinear_solver
+from recon._selection_problem import measured_count
 from recon.noise import Gaussian, Poisson
-from recon.selection import measured_count
 from solvers.errors import ArgumentError
 
 CLASSES = {

@@ -63,7 +63,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def _noise(context: click.Context, parameter: click.Parameter, value: str) -> str | float:
-    from recon.plan import NOISES
+    from recon._decide import NOISES
 
     return value if value in NOISES else _number(value, f"{', '.join(NOISES)} or a number")
 
@@ -137,7 +137,7 @@ def reconstruct(
     solver diverged or the data contradict the image; 130 interrupted.
     """
     from recon import files
-    from recon.reconstruct import ReconstructionWarning
+    from recon.info import ReconstructionWarning
 
     _check_outputs(output_path, report_path, (input_path, spec))
     measurement, operator, options = _problem(input_path, spec, dataset, options)

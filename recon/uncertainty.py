@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.selection import background
+from recon._selection_problem import background
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.loop import solve
@@ -44,7 +44,7 @@ def pixelwise(
     to_image : callable, optional
         From what is solved for to the image.
     """
-    from recon.reconstruct import first_guess
+    from recon._first_guess import first_guess
 
     operator = plan.operator
 

@@ -8,6 +8,7 @@ import torch
 from skimage import data, util
 
 from recon import reconstruct
+from recon._selection_problem import measured_count
 from recon.noise import Gaussian, Poisson
 from recon.operators import (
     Blur,
@@ -18,7 +19,6 @@ from recon.operators import (
     Logarithm,
     Saturation,
 )
-from recon.selection import measured_count
 from solvers import ADMM, FISTA, ClippedLeastSquares, LevenbergMarquardt, solve
 from solvers.errors import ArgumentError, DTypeError
 

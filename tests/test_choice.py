@@ -8,7 +8,9 @@ import pytest
 from priors import TGV, Box, TotalVariation, Wavelet
 from recon import operators as ops
 from recon import plan, reconstruct
-from recon.selection import Choice, _Figures, common_risks
+from recon._predicted import Figures
+from recon._selection_problem import Choice
+from recon.selection import common_risks
 from solvers.errors import ArgumentError
 
 N = 48
@@ -87,7 +89,7 @@ def test_rebalancing_changes_the_last_weight_alone():
 
 def test_risks_are_compared_at_one_noise_level():
     # Two choices that took their noise levels from their own residuals: that of the smaller GCV counts for both.
-    good, bad = _Figures(1.0, 0.2, 2.0, 0.5), _Figures(4.0, 0.1, 8.0, 0.3)
+    good, bad = Figures(1.0, 0.2, 2.0, 0.5), Figures(4.0, 0.1, 8.0, 0.3)
     risks = common_risks([Choice(1.0, "gcv", figures=good), Choice(1.0, "gcv", figures=bad)])
     variance = 1.0 / (1 - 0.2)
     assert risks == pytest.approx([2.0 + 2 * variance * 0.5, 8.0 + 2 * variance * 0.3])

@@ -145,7 +145,7 @@ def planar(name, truth):
 
 def test_a_shortage_is_warned_of_with_the_remedy(monkeypatch):
     from recon import _memory
-    from recon.reconstruct import ReconstructionWarning
+    from recon.info import ReconstructionWarning
 
     _, A, y = problem("identity", 12)
     monkeypatch.setattr(_memory, "free_bytes", lambda: 1000)

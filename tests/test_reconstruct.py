@@ -10,8 +10,8 @@ import priors
 from benchmarks.problems import psnr
 from recon import Gaussian, plan, reconstruct
 from recon import operators as ops
+from recon.info import ReconstructionWarning
 from recon.psf import gaussian, motion
-from recon.reconstruct import ReconstructionWarning
 from solvers.admm import ADMM
 from solvers.gradient import ProximalGradient
 from solvers.loop import Status, solve

@@ -8,17 +8,13 @@ import numpy as np
 import pytest
 
 from recon import plan, reconstruct
+from recon._held_out import unseen_nearby
+from recon._predicted import PASSED
+from recon._search import minimise
+from recon._selection_problem import Problem, measured_count
 from recon.noise import Gaussian, Poisson, estimate_sigma
 from recon.operators import Blur, CartesianMRI, Diagonal, Identity, Mask
-from recon.selection import (
-    PASSED,
-    Problem,
-    _unseen_nearby,
-    choose_strength,
-    measured_count,
-    minimise,
-    natural_criterion,
-)
+from recon.selection import choose_strength, natural_criterion
 from solvers.data_terms import LeastSquares
 from solvers.errors import ArgumentError, OptionError
 from solvers.krylov import RegularisedCG
@@ -195,7 +191,7 @@ def test_held_out_samples_stand_for_those_missing_around_them():
     measured = np.zeros((60, 60), bool)
     measured[24:36] = True  # the middle of k-space is whole, a third of the lines around it are there
     measured[::3] = True
-    weights = _unseen_nearby(measured)
+    weights = unseen_nearby(measured)
     assert weights[30].max() < 0.1
     np.testing.assert_allclose(weights[[9, 12, 48]], 2, rtol=0.05)
     assert weights[measured].sum() == pytest.approx((~measured).sum(), rel=0.1)

@@ -18,7 +18,7 @@ import satellite
 import tomography
 from shown import draw, source
 
-from recon.reconstruct import ReconstructionWarning
+from recon.info import ReconstructionWarning
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "gallery.md"

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from recon._solver_names import CLASSES
+from recon._first_guess import first_guess
+from recon._solver_names import CLASSES, SOLVERS
+from recon._stages import builder
 from recon.bench import _peers
 from recon.bench._trace import GAPS, Counter, Trace, run_steps, warm_up
 from recon.bench.problems import PROBLEMS, Problem, psnr
 from recon.bench.report import Result, Results
-from recon.plan import SOLVERS, Request, prepare
-from recon.reconstruct import builder, first_guess, reconstruct
+from recon.decisions import Request
+from recon.plan import prepare
+from recon.reconstruct import reconstruct
 from solvers.arrays import threads
 from solvers.errors import ArgumentError, OptionError, suggestion
 from solvers.loop import solve

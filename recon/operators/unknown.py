@@ -332,8 +332,8 @@ def undone(operator: Any, y: np.ndarray) -> np.ndarray:
 
     A convolution is only undone in its mean: sharpening would bring out noise, and guesses look at large structures.
     """
+    from recon._first_guess import first_guess
     from recon.operators.affine import Affine
-    from recon.reconstruct import first_guess
 
     if isinstance(operator, Affine):
         return undone(operator.linear, y - operator.offset)

@@ -1,0 +1,155 @@
+"""How noise, prior and strength are decided."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from recon._arguments import checked_bounds
+from recon._named_priors import NAMES as PRIORS
+from recon._named_priors import named_prior
+from recon._noise_level import estimate_looks
+from recon._noise_other import Impulse, Speckle
+from recon.decisions import Decision, Plan
+from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
+from solvers.arrays import Array
+from solvers.errors import ArgumentError, DTypeError, OptionError, suggestion
+from solvers.validation import positive_float
+
+NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle")
+STRENGTHS = ("auto", "joint", "sure", "gcv", "discrepancy", "whiteness", "l-curve")
+
+
+def decide_noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) -> Working:
+    """The problem that the solvers see under the noise, and whether its level is known rather than estimated."""
+    reason = "given"
+    if isinstance(noise, str) and noise == "auto" and getattr(operator, "natural_noise", None):
+        noise, reason = operator.natural_noise, "what the operator counts"
+    if isinstance(noise, str) and noise in ("auto", "gaussian"):
+        sigma = estimate_sigma(y, operator)
+        about = "about" if getattr(operator, "neighbours_alike", True) else "below"
+        decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", "estimated from the measurement")
+        decisions["data term"] = Decision(*LEAST_SQUARES)
+        return Working(y, operator, Gaussian(sigma), False, LEAST_SQUARES)
+    if isinstance(noise, str):
+        if noise not in NOISES:
+            raise OptionError(
+                f"noise is {noise!r}; expected one of {', '.join(map(repr, NOISES))}, a standard deviation, or a noise "
+                f"model.{suggestion(noise, NOISES)} Pass one of them."
+            )
+        if noise == "speckle":
+            noise, reason = Speckle(estimate_looks(y, operator)), "looks estimated from the measurement"
+        elif noise == "poisson-gaussian":
+            noise, reason = PoissonGaussian.estimated(y, operator), "estimated from the measurement"
+        else:
+            noise = Poisson() if noise == "poisson" else Impulse()
+    if not isinstance(noise, NoiseModel):
+        noise = Gaussian(noise if np.ndim(noise) else positive_float("noise", noise, zero=True))
+    working = noise.working(y, operator)
+    decisions["noise"] = Decision(str(noise), reason)
+    decisions["data term"] = Decision(*working.data_term)
+    return working
+
+
+def decide_prior(
+    prior: Any, y: Array, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]
+) -> tuple[Any, bool]:
+    """The prior with the bounds, and whether it has a strength to choose."""
+    from priors import Box, PlugAndPlay
+
+    tunable = True
+    if isinstance(prior, str) or prior is None:
+        name = "none" if prior is None else prior
+        if name not in PRIORS:
+            raise OptionError(
+                f"prior is {prior!r}; expected one of {', '.join(PRIORS)}, or a prior object."
+                f"{suggestion(name, PRIORS)} Pass one of them."
+            )
+        prior, title = named_prior(name, y, operator, channels)
+        tunable = name != "none"
+        reason = "edges are kept, nothing is assumed of the content" if name == "auto" else "given"
+        decisions["prior"] = Decision(title, reason)
+    elif all(hasattr(prior, attribute) for attribute in ("prox", "terms", "value")):
+        tunable = not getattr(prior, "is_constraint", False)
+        decisions["prior"] = Decision(repr(prior), "given")
+    elif callable(prior):
+        prior = PlugAndPlay(prior)
+        decisions["prior"] = Decision(repr(prior.denoiser), "given, a denoiser")
+    else:
+        raise DTypeError(
+            f"prior is {prior!r}; expected a name ({', '.join(PRIORS)}), an object with value, prox and terms such as "
+            "priors.TotalVariation(), or a denoiser D(v, sigma)."
+        )
+    if bounds is not None:
+        box = Box(*checked_bounds(bounds, operator))
+        prior = prior + box
+        decisions["bounds"] = Decision(f"[{box.lower}, {box.upper}]", "given")
+    return prior, tunable
+
+
+def several(priors: Any, strength: Any) -> Any:
+    """The priors to choose from, checked as a list."""
+    if len(priors) < 2:
+        raise ArgumentError(f"prior is {priors!r}; expected two or more to choose from. Pass the one by itself.")
+    if not isinstance(strength, str) or strength in ("discrepancy", "whiteness", "l-curve"):
+        raise ArgumentError(
+            f"prior is a list and strength {strength!r}; priors are compared by their predicted risks, each at its own "
+            "strength. Pass strength='auto', or one prior."
+        )
+    return priors
+
+
+def undecided(candidates: tuple[Plan, ...]) -> Plan:
+    """The plan before the priors are compared: that of the first, which says so."""
+    names = ", ".join(c.decisions["prior"].choice for c in candidates)
+    for candidate in candidates:
+        if candidate.criterion is None:
+            raise ArgumentError(
+                f"prior is a list that holds {candidate.decisions['prior'].choice}, whose strength is not chosen; "
+                "expected priors with a strength. Leave it out."
+            )
+    first = candidates[0]
+    said = {"prior": Decision(f"one of {names}", "smallest predicted risk")}
+    solvers = {c.decisions["solver"].choice for c in candidates}
+    if len(solvers) > 1:
+        said["solver"] = Decision(" or ".join(sorted(solvers)), "as the prior needs")
+    return replace(first, decisions={**first.decisions, **said})
+
+
+def require_balance(prior: Any) -> None:
+    rebalanced = getattr(prior, "rebalanced", None)
+    if rebalanced is None or rebalanced(1.0) is None:
+        raise ArgumentError(
+            f"strength is 'joint' and the prior {prior!r}, which has one weight; expected one with several, such as "
+            "'tgv' or a sum of two priors. Pass strength='auto'."
+        )
+
+
+def decide_strength(
+    strength: Any, tunable: bool, criterion: str, usual: float | None, decisions: dict[str, Decision]
+) -> tuple[float | None, str | None]:
+    if not tunable:
+        decisions["strength"] = Decision("none", "the prior has no strength")
+        return 0.0, None
+    if isinstance(strength, str):
+        if strength not in STRENGTHS:
+            raise OptionError(
+                f"strength is {strength!r}; expected one of {', '.join(STRENGTHS)}, or a number above 0."
+                f"{suggestion(strength, STRENGTHS)} Pass one of them."
+            )
+        if strength == "joint":
+            decisions["strength"] = Decision("selected, with the balance of the prior", f"smallest risk: {criterion}")
+            return None, criterion
+        if strength != "auto":
+            decisions["strength"] = Decision("selected", f"criterion given: {strength}")
+            return None, strength
+        if usual is not None:
+            decisions["strength"] = Decision(f"{usual:.4g}", "what has proved itself for denoisers, over the noise")
+            return usual, None
+        decisions["strength"] = Decision("selected", f"smallest predicted risk: {criterion}")
+        return None, criterion
+    number = positive_float("strength", strength)
+    decisions["strength"] = Decision(f"{number:g}", "given")
+    return number, None

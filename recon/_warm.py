@@ -1,0 +1,112 @@
+"""Solves at one strength after another, each from the state of the nearest one, as far as the risk needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from recon._selection_problem import Problem
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.loop import Status, solve
+
+FIRST = 0.5  # how much more strictly the first solve is judged, which the others start from
+SHARE = 0.33  # least steps of the others, over those of the first
+FEWEST = 4  # steps of a solve that starts from another, half of those of the first
+LOOK_EVERY = 2  # steps from one look at the risk to the next
+SLOWEST, UNKNOWN = 0.95, 0.8  # largest share of a change that is left at the next look; the share assumed at first
+KEPT = 3  # states kept to start from: the bracket of the search
+LARGE = 2**22  # pixels from which memory matters more, and only the last state is kept
+
+
+class Warm:
+    """Solves one strength after another, each from the state of the nearest one."""
+
+    item: int | None = None  # which of a batch is the measurement itself
+    noticeable = 0.0  # gain of risk up to which a parabola is believed without a trial
+
+    def __init__(self, problem: Problem, operator: Any, y: Array, x0: Array):
+        self.problem, self.operator, self.y, self.x0 = problem, operator, y, x0
+        self.family: Any = None  # the last algorithm; the next one shares what it worked out
+        self.kept: list[tuple[Any, float, int | None]] = []  # last states, their strengths, which item of them to take
+        self.divergence: float | None = None
+        self.level: float | None = None
+        self.best: Any = None  # figures of the best trial, where the noise level followed from them
+        self.unsettled: list[float] = []  # strengths at which the solver reached its last step
+        self.pace = 0  # steps of the first solve
+        self.noticed = 0.0  # change of the risk still to come at which a solve ends
+
+    def solve(self, strength: float, settled: Callable[[Any, int], bool] | None = None) -> Array:
+        """The image at a strength; ``settled`` may end the solve before the image has settled."""
+        if self.family is None:
+            self.family = self.problem.build(self.operator, self.y, strength)
+        algorithm = self.family = self.family.at(strength)
+        state = algorithm.restart(*self._nearest(strength)) if self.kept else algorithm.init(self.x0)
+        found = solve(
+            algorithm,
+            state=state,
+            max_iter=self.problem.max_iter,
+            tol=self.problem.tol,
+            objective=False,
+            patience=self.problem.patience,
+            region=self.operator.interior,
+            callback=settled,
+        )
+        self.pace = self.pace or found.iterations
+        if found.status in (Status.MAX_ITER, Status.DIVERGED):
+            self.unsettled.append(strength)
+        few = arrays.size(self.x0) > LARGE
+        self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength, None)]
+        return found.image
+
+    def propose(self, strength: float, figures: Any) -> float | None:
+        """A better strength than the first one, whose figures were just measured, if the judge can tell."""
+        return None
+
+    def warm(self, algorithm: Any) -> Any:
+        """A start of ``algorithm``, for the measurement alone, from the last solve."""
+        state, strength, item = self._nearest(algorithm.strength)
+        return algorithm.restart(state, strength, self.item if item is None else item)
+
+    def follow(self, other: Warm) -> None:
+        """Start the next solve from the last states of another judge."""
+        self.kept = [(state, strength, other.item) for state, strength, _ in other.kept]
+        self.pace, self.noticed = other.pace, other.noticed
+
+    def _nearest(self, strength: float) -> tuple[Any, float, int | None]:
+        return min(self.kept, key=lambda kept: abs(math.log(kept[1] / strength)))
+
+
+class Settling:
+    """Callback that ends a solve when the risk has settled.
+
+    It looks at the mean of two iterates: those of splitting methods swing about their limit, and the risk with them.
+    """
+
+    def __init__(self, figures: Callable[[Array], Any], risk: Callable[[Any], tuple[float, float]], pace: int):
+        self.fewest = 2 * FEWEST if pace == 0 else max(FEWEST, SHARE * pace)
+        self.share = FIRST if pace == 0 else 1.0
+        self.figures, self.risk = figures, risk  # of an image; risk and the least change of it that is noticed
+        self.images: list[Array] = []  # the last two
+        self.found: Any = None  # figures of their mean
+        self.value = self.change = math.inf
+
+    def __call__(self, state: Any, k: int) -> bool:
+        self.images = [*self.images[-1:], state.x]
+        self.found = None
+        return k >= self.fewest - LOOK_EVERY and k % LOOK_EVERY == 0 and self._settled(k)
+
+    def _settled(self, k: int) -> bool:
+        risk, noticed = self.risk(self.result())
+        change, before = abs(risk - self.value), self.change
+        self.value, self.change = risk, change
+        # Changes shrink by q a look; at first, when q is not known, slowly.
+        q = min(change / before, SLOWEST) if math.isfinite(before) and before > 0 else UNKNOWN
+        return k >= self.fewest and max(change * q / (1 - q), change) <= noticed * self.share
+
+    def result(self) -> Any:
+        """Figures at the end of the solve."""
+        if self.found is None:
+            self.found = self.figures(0.5 * (self.images[0] + self.images[-1]))
+        return self.found
