@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from solvers._lazy import attach
 
 if TYPE_CHECKING:
+    from recon.learn import meta as meta
     from recon.learn.denoiser import train_denoiser as train_denoiser
     from recon.learn.images import Source as Source
     from recon.learn.settings import Settings as Settings
@@ -16,4 +17,5 @@ __getattr__, __dir__, __all__ = attach(
         "Source": "recon.learn.images",
         "train_denoiser": "recon.learn.denoiser",
     },
+    modules={"meta": "recon.learn.meta"},
 )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from recon.files import replacing
-from recon.learn.settings import Settings
 from solvers.errors import FileError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass
@@ -24,10 +26,10 @@ class Progress:
     seconds: float = 0.0
     """Time spent on training, over all its runs."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """Validation: minutes, steps and the PSNR of each source at each noise level."""
+    """What was measured on the way, such as minutes, steps and the PSNR of each source at each noise level."""
 
 
-def save(path: Path, settings: Settings, progress: Progress, **groups: dict[str, Tensor]) -> None:
+def save(path: Path, settings: DataclassInstance, progress: Progress, **groups: dict[str, Tensor]) -> None:
     """Write groups of tensors and the progress."""
     tensors = {
         f"{group}/{name}": t.detach().cpu().contiguous() for group, some in groups.items() for name, t in some.items()
@@ -37,7 +39,7 @@ def save(path: Path, settings: Settings, progress: Progress, **groups: dict[str,
         save_file(tensors, str(temporary), metadata)
 
 
-def load(path: Path, settings: Settings, **groups: dict[str, Tensor]) -> Progress:
+def load(path: Path, settings: DataclassInstance, **groups: dict[str, Tensor]) -> Progress:
     """Copy what a file holds into groups of tensors of the same names; returns the progress.
 
     Raises
@@ -57,7 +59,7 @@ def load(path: Path, settings: Settings, **groups: dict[str, Tensor]) -> Progres
     return Progress(**json.loads(metadata["progress"]))
 
 
-def _require_same(path: Path, settings: Settings, stored: dict[str, Any]) -> None:
+def _require_same(path: Path, settings: DataclassInstance, stored: dict[str, Any]) -> None:
     own = json.loads(json.dumps(asdict(settings)))
     changed = [name for name in own if own[name] != stored.get(name)]
     if changed:

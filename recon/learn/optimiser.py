@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +59,44 @@ class Muon:
 
     def _adam(self, name: str, gradient: Tensor, rate: float, count: int) -> None:
         mean, square = self.tensors[f"{name}.momentum"], self.tensors[f"{name}.square"]
-        mean.lerp_(gradient, 1 - BETAS[0])
-        square.lerp_(gradient.square(), 1 - BETAS[1])
-        unbiased = [1 - beta ** (count + 1) for beta in BETAS]
-        self.weights[name].addcdiv_(mean, (square / unbiased[1]).sqrt() + EPSILON, value=-rate / unbiased[0])
+        adam_step(self.weights[name], gradient, mean, square, rate, count)
+
+
+class Adam:
+    """Adam with all of its memory in ``tensors``, so a file of tensors resumes it.
+
+    Parameters
+    ----------
+    weights : dict of str to Tensor
+        Changed in place.
+
+    References
+    ----------
+    Kingma and Ba 2015.
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self.weights = dict(weights)
+        self.tensors = {
+            f"{name}.{moment}": torch.zeros_like(weight)
+            for name, weight in self.weights.items()
+            for moment in ("momentum", "square")
+        }
+
+    def step(self, gradients: Mapping[str, Tensor], rate: float, count: int) -> None:
+        """Take the step of number ``count`` (from 0)."""
+        for name, gradient in gradients.items():
+            mean, square = self.tensors[f"{name}.momentum"], self.tensors[f"{name}.square"]
+            adam_step(self.weights[name], gradient, mean, square, rate, count)
+
+
+@torch.no_grad()
+def adam_step(weight: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, rate: float, count: int) -> None:
+    """Change a weight, and the running means of its gradient and of the square of that, in place."""
+    mean.lerp_(gradient, 1 - BETAS[0])
+    square.lerp_(gradient.square(), 1 - BETAS[1])
+    unbiased = [1 - beta ** (count + 1) for beta in BETAS]
+    weight.addcdiv_(mean, (square / unbiased[1]).sqrt() + EPSILON, value=-rate / unbiased[0])
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
