@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from solvers.krylov import CGLS as CGLS
     from solvers.krylov import MINRES as MINRES
     from solvers.krylov import RegularisedCG as RegularisedCG
+    from solvers.learned_schedule import LearnedSchedule as LearnedSchedule
     from solvers.linearised_admm import LinearisedADMM as LinearisedADMM
     from solvers.loop import Solution as Solution
     from solvers.loop import Status as Status
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from solvers.robust_losses import AbsoluteDeviation as AbsoluteDeviation
     from solvers.robust_losses import Huber as Huber
     from solvers.robust_losses import StudentT as StudentT
+    from solvers.safeguard import LearnedPace as LearnedPace
+    from solvers.safeguard import Safeguarded as Safeguarded
     from solvers.splitting import DouglasRachford as DouglasRachford
     from solvers.splitting import HalfQuadratic as HalfQuadratic
     from solvers.three_operator import PD3O as PD3O
@@ -82,6 +85,8 @@ __getattr__, __dir__, __all__ = attach(
         "LBFGS": "solvers.quasi_newton",
         "LSMR": "solvers.golub_kahan",
         "LSQR": "solvers.golub_kahan",
+        "LearnedPace": "solvers.safeguard",
+        "LearnedSchedule": "solvers.learned_schedule",
         "LeastSquares": "solvers.data_terms",
         "LevenbergMarquardt": "solvers.gauss_newton",
         "LinearisedADMM": "solvers.linearised_admm",
@@ -102,6 +107,7 @@ __getattr__, __dir__, __all__ = attach(
         "Restarted": "solvers.acceleration",
         "SART": "solvers.tomography",
         "SIRT": "solvers.tomography",
+        "Safeguarded": "solvers.safeguard",
         "Solution": "solvers.loop",
         "Status": "solvers.loop",
         "StochasticPDHG": "solvers.ordered_subsets",

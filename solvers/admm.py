@@ -309,8 +309,15 @@ class ADMM(Regularised):
         return STEP_OF_SPREAD * (spread if spread > FLAT * size else size) if size > 0 else 1.0
 
     def _balanced(self, state: ADMMState, imbalance: tuple[float, ...]) -> ADMMState:
-        """Bring primal and dual residuals together by changing the penalties, and the duals with them."""
-        factors = tuple(map(correction, imbalance))
+        """Bring primal and dual residuals together by changing the penalties."""
+        return self._scaled(state, tuple(map(correction, imbalance)))
+
+    def paced(self, state: ADMMState, factor: float) -> ADMMState:
+        """The state with the prior's penalties ``factor`` times as large, and its dual variables as they were."""
+        return self._scaled(state, tuple(factor if split.tunable else 1.0 for split in self._splits))
+
+    def _scaled(self, state: ADMMState, factors: tuple[float, ...]) -> ADMMState:
+        """The state with other penalties; the scaled dual variables follow."""
         if all(f == 1.0 for f in factors):
             return state
         rho = tuple(r * f for r, f in zip(state.rho, factors, strict=True))

@@ -168,6 +168,10 @@ class PDHG(Regularised):
             return PDHGState(x, x, tuple(p), tuple(Kx), Kp, tau * theta, state.anchor)
         return self._balanced(self._relaxed(state, x, p, Kx, Kp), k)
 
+    def paced(self, state: PDHGState, factor: float) -> PDHGState:
+        """The state with ``factor`` times as long a primal step, and a dual one as much shorter."""
+        return replace(state, tau=factor * state.tau)
+
     def _primal_step(self, v: Array, tau: float) -> Array:
         if self._exact:
             return self.data.operator.solve_shifted(arrays.axpy(1.0 / tau, v, self._back), 1.0 / tau)

@@ -120,8 +120,12 @@ class DouglasRachford(TwoProximalMaps):
         """Bring gamma to the ratio of the ways that image and slope have gone; the slope of the data is kept."""
         fit, before = state.anchor
         gamma = duals.balanced_ratio(state.gamma, duals.size(state.fit - fit), duals.size(slope - before))
-        w = arrays.axpy(gamma / state.gamma, state.w - state.fit, state.fit)
-        return replace(state, w=w, gamma=gamma, anchor=(state.fit, slope))
+        return replace(self.paced(state, gamma / state.gamma), anchor=(state.fit, slope))
+
+    def paced(self, state: DouglasRachfordState, factor: float) -> DouglasRachfordState:
+        """The state with ``factor`` times as long a step, and the slope of the data as it was."""
+        w = arrays.axpy(factor, state.w - state.fit, state.fit)
+        return replace(state, w=w, gamma=factor * state.gamma)
 
 
 @dataclass(frozen=True, slots=True)

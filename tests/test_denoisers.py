@@ -19,6 +19,7 @@ from priors import Denoiser, _precision, _tiling, denoisers, weights
 from priors._decorrelation import Transform
 from priors.networks import Architecture, UNet, start_from
 from solvers.errors import ArgumentError, DTypeError, FileError, OptionError, ShapeError
+from solvers.weight_files import REGISTRY
 
 SIGMA = 25 / 255
 SINGLE = Denoiser(precision="float32")
@@ -219,7 +220,7 @@ def test_it_pickles() -> None:
 
 @pytest.mark.parametrize("name", priors.available())
 def test_each_file_is_the_registered_one_and_has_its_card(name: str) -> None:
-    registry = json.loads((weights.FOLDER / weights.REGISTRY).read_text(encoding="utf-8"))
+    registry = json.loads((weights.FOLDER / REGISTRY).read_text(encoding="utf-8"))
     content = (weights.FOLDER / registry[name]["file"]).read_bytes()
     assert hashlib.sha256(content).hexdigest() == registry[name]["sha256"]
     assert len(content) <= 16 * 2**20

@@ -1,0 +1,47 @@
+"""The torch twin of a learned schedule, for training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from solvers.learned_schedule import LearnedSchedule
+
+
+class ScheduleNetwork(nn.Module):
+    """:class:`solvers.LearnedSchedule` with parameters that take gradients, in double precision.
+
+    Parameters
+    ----------
+    schedule : LearnedSchedule
+        Where the training starts; the normalisation and the bounds stay as they are.
+    """
+
+    def __init__(self, schedule: LearnedSchedule) -> None:
+        super().__init__()
+        self.start = schedule
+        self.weights = nn.ParameterList([torch.from_numpy(weight.copy()) for weight, _ in schedule.layers])
+        self.biases = nn.ParameterList([torch.from_numpy(bias.copy()) for _, bias in schedule.layers])
+        self.mean, self.scale, self.bound = (
+            torch.from_numpy(values.copy()) for values in (schedule.mean, schedule.scale, schedule.bound)
+        )
+
+    def forward(self, features: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
+        """Log-factors by name, each a tensor without axes."""
+        given = [torch.as_tensor(features[name], dtype=torch.float64) for name in self.start.inputs]
+        x = (torch.stack(given) - self.mean) / self.scale
+        *hidden, last = zip(self.weights, self.biases, strict=True)
+        for weight, bias in hidden:
+            x = torch.tanh(weight @ x + bias)
+        out = self.bound * torch.tanh(last[0] @ x + last[1])
+        return dict(zip(self.start.outputs, out.unbind(), strict=True))
+
+    def schedule(self, card: Mapping[str, Any] | None = None) -> LearnedSchedule:
+        """What was learned, for use without torch."""
+        pairs = zip(self.weights, self.biases, strict=True)
+        layers = tuple((weight.detach().numpy().copy(), bias.detach().numpy().copy()) for weight, bias in pairs)
+        return replace(self.start, layers=layers, card=dict(card or self.start.card))
