@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from solvers.errors import ArgumentError, ShapeError
 from solvers.validation import positive_int
 
 UNSHUFFLE = 2
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ class UNet(nn.Module):
             x = blocks(skipped.pop() + finer(x))
         return self.tail(x.float() if self.coarse else x)
 
+    def project(self) -> None:
+        """Nothing: all weights are allowed."""
+
     def in_half(self) -> UNet:
         """A copy that computes in bfloat16 but for the convolutions that touch pixels, which have more digits."""
         half = copy.deepcopy(self).bfloat16()
@@ -155,12 +159,12 @@ class UNet(nn.Module):
         return v.shape[2], v.shape[3]
 
 
-def placed(network: UNet, device: torch.device | str) -> UNet:
+def placed(network: Network, device: torch.device | str) -> Network:
     """The network on a device, its weights in the order that convolutions there are quick with."""
     return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def start_from(network: UNet, weights: dict[str, Tensor]) -> list[str]:
+def start_from(network: nn.Module, weights: dict[str, Tensor]) -> list[str]:
     """Copy the weights of another network where shapes allow; between grey and colour they are spread over the colours.
 
     Returns the names of the weights that stay as they were.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,8 @@ def load(path: Path, settings: DataclassInstance, **groups: dict[str, Tensor]) -
 
 def _require_same(path: Path, settings: DataclassInstance, stored: dict[str, Any]) -> None:
     own = json.loads(json.dumps(asdict(settings)))
+    # A setting that is newer than the file had its default.
+    stored = {f.name: f.default for f in fields(settings) if f.default is not MISSING} | stored
     changed = [name for name in own if own[name] != stored.get(name)]
     if changed:
         raise FileError(

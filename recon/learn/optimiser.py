@@ -26,15 +26,17 @@ class Muon:
     ----------
     network : torch.nn.Module
         Its weights are changed in place.
+    orthogonal : bool
+        Whether there are weights between features; otherwise all is Adam.
 
     References
     ----------
     Jordan et al. 2024 (Muon); Kingma and Ba 2015 (Adam).
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, orthogonal: bool = True) -> None:
         self.weights = dict(network.named_parameters())
-        self.hidden = [name for name in self.weights if not name.startswith(("head.", "tail."))]
+        self.hidden = [name for name in self.weights if orthogonal and not name.startswith(("head.", "tail."))]
         self.tensors: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
             self.tensors[f"{name}.momentum"] = torch.zeros_like(weight)

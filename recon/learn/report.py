@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from recon.learn.images import Source
 from recon.learn.settings import Settings
 from solvers.arrays import threads
 
+CLASSES = {"unet": "Denoiser", "ridge": "RidgeRegulariser"}
 RECORDED = ("command", "minutes", "steps", "machine")
 LICENCE = "BSD-3-Clause for the weights; the images they were trained on keep their own terms."
 
@@ -46,7 +48,7 @@ def trainings(card: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def card(name: str, made: dict[str, Any]) -> str:
     """The model card, in Markdown."""
-    settings = "\n".join(f"{key} = {_toml(value)}" for key, value in made["settings"].items())
+    settings = "\n".join(f"{key} = {_toml(value)}" for key, value in made["settings"].items() if value is not None)
     rows = "\n".join(
         f"| {source} | " + " | ".join(f"{value:.2f}" for value in values) + " |"
         for source, values in made["validation"].items()
@@ -57,7 +59,7 @@ def card(name: str, made: dict[str, Any]) -> str:
     )
     return f"""# {name}
 
-A denoiser for white Gaussian noise of known level; see `priors.Denoiser`.
+A denoiser for white Gaussian noise of known level; see `priors.{CLASSES[made["settings"]["kind"]]}`.
 
 {runs}
 - **Data** (folder:weight): {", ".join(made["data"])}
@@ -113,4 +115,6 @@ def _machine(device: torch.device) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, str):
+        return json.dumps(value)
     return str(list(value)) if isinstance(value, (list, tuple)) else str(value)

@@ -8,10 +8,14 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from priors.networks import Architecture
+from priors.networks import Architecture, UNet
+from priors.ridge_network import RidgeArchitecture, RidgeNetwork
 from recon.learn.noise import MODELS
 from solvers.errors import ArgumentError, FileError, OptionError, suggestion
 from solvers.validation import positive_float, positive_int
+
+KINDS = ("unet", "ridge")
+Network = UNet | RidgeNetwork
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,17 @@ class Settings:
 
     Parameters
     ----------
+    kind : {"unet", "ridge"}
+        What is trained: a denoising network, or the weakly convex ridge regulariser.
     channels, widths, blocks
-        The network; see :class:`priors.networks.Architecture`.
+        Its sizes; see :class:`priors.networks.Architecture` and :class:`priors.ridge_network.RidgeArchitecture`, whose
+        defaults hold where they are left out.
     batch, patch : int
         Patches of a step, and their width in pixels.
     learning_rate : float
         At its largest; it follows a cosine of the time spent.
-    sigma : float
-        The largest noise level, the images ranging over [0, 1]; levels are uniform below it.
+    quietest, sigma : float
+        The smallest and the largest noise level, the images ranging over [0, 1]; levels are uniform between them.
     noise : dict of str to float
         Noise models and how often each is drawn, relative to the others.
     ema : float
@@ -40,12 +47,14 @@ class Settings:
         Of the weights, patches and noise.
     """
 
+    kind: str = "unet"
     channels: int = 1
-    widths: tuple[int, ...] = (32, 64, 128)
-    blocks: tuple[int, ...] = (2, 2, 2, 2, 2)
+    widths: tuple[int, ...] | None = None
+    blocks: tuple[int, ...] | None = None
     batch: int = 32
     patch: int = 64
     learning_rate: float = 1e-3
+    quietest: float = 0.0
     sigma: float = 55 / 255
     noise: dict[str, float] = field(default_factory=lambda: {"gaussian": 1.0})
     ema: float = 0.999
@@ -54,13 +63,18 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise OptionError(
+                f"kind is {self.kind!r}; expected one of {', '.join(KINDS)}.{suggestion(self.kind, KINDS)}"
+            )
         network = self.architecture
         object.__setattr__(self, "widths", network.widths)
-        object.__setattr__(self, "blocks", network.blocks)
+        object.__setattr__(self, "blocks", getattr(network, "blocks", None))
         positive_int("batch", self.batch)
         positive_int("patch", self.patch, minimum=8)
         positive_float("learning_rate", self.learning_rate)
-        positive_float("sigma", self.sigma)
+        if positive_float("quietest", self.quietest, zero=True) > positive_float("sigma", self.sigma):
+            raise ArgumentError(f"quietest is {self.quietest}; expected at most sigma, {self.sigma}. Lower it.")
         positive_float("shift", self.shift, zero=True)
         positive_int("validation", self.validation, minimum=0)
         positive_int("seed", self.seed, minimum=0)
@@ -79,9 +93,22 @@ class Settings:
             raise ArgumentError(f"noise is {self.noise}; expected a weight above 0. Pass for example gaussian = 1.0.")
 
     @property
-    def architecture(self) -> Architecture:
+    def architecture(self) -> Architecture | RidgeArchitecture:
         """The network's sizes."""
-        return Architecture(self.channels, tuple(self.widths), tuple(self.blocks))
+        given = {name: tuple(sizes) for name in ("widths", "blocks") if (sizes := getattr(self, name)) is not None}
+        if self.kind == "unet":
+            return Architecture(self.channels, **given)
+        if self.channels != 1:
+            raise ArgumentError(
+                f"kind is 'ridge' and channels {self.channels}; the regulariser is for grey images. Leave channels out."
+            )
+        given.pop("blocks", None)  # of the default network
+        return RidgeArchitecture(**given)
+
+    def network(self) -> Network:
+        """A network of these sizes, its weights drawn by the generator of torch."""
+        sizes = self.architecture
+        return UNet(sizes) if isinstance(sizes, Architecture) else RidgeNetwork(sizes)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Settings:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from priors.networks import UNet, placed
+from priors.networks import placed
 from recon.learn import checkpoint, noise
 from recon.learn.checkpoint import Progress
 from recon.learn.images import Collection
@@ -22,7 +22,7 @@ from recon.learn.settings import Settings
 from solvers.arrays import threads
 
 WARM_UP = 200
-"""Steps over which the learning rate grows."""
+"""Steps over which the learning rate grows, or a twentieth of the time where that is less."""
 FLOOR = 5 / 255
 """Keeps the loss of nearly clean patches from outweighing the others."""
 
@@ -39,8 +39,8 @@ class Trainer:
         self.device = torch.device(device)
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(settings.seed)
-            self.network = placed(UNet(settings.architecture), self.device)
-        self.optimiser = Muon(self.network)
+            self.network = placed(settings.network(), self.device)
+        self.optimiser = Muon(self.network, orthogonal=settings.kind == "unet")
         self.mean = copy.deepcopy(self.network).eval()
         self.workers = min(settings.batch, cores or threads()) if self.device.type == "cpu" else 1
 
@@ -80,8 +80,10 @@ class Trainer:
         """Take step ``count`` after a ``fraction`` of the training time; returns the loss."""
         clean, noisy, sigma = (part.chunk(self.workers) for part in self._batch(images, count))
         found = list(executor.map(self._gradients, clean, noisy, sigma))
-        rate = self.settings.learning_rate * min(1.0, (count + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * fraction))
+        grown = min(1.0, max((count + 1) / WARM_UP, 20 * fraction))
+        rate = self.settings.learning_rate * grown * 0.5 * (1 + math.cos(math.pi * fraction))
         self.optimiser.step(mean_of([gradients for _, gradients in found]), rate, count)
+        self.network.project()
         self._update_mean(count)
         return sum(loss for loss, _ in found) / len(found)
 
@@ -92,7 +94,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         clean = images.patches(rng, own.batch, own.patch)
         clean += rng.normal(scale=own.shift, size=(own.batch, 1, 1, 1)).astype(np.float32)
-        sigma = torch.from_numpy(rng.uniform(0, own.sigma, own.batch).astype(np.float32)).to(self.device)
+        sigma = torch.from_numpy(rng.uniform(own.quietest, own.sigma, own.batch).astype(np.float32)).to(self.device)
         patches = torch.from_numpy(clean).to(self.device, memory_format=torch.channels_last)
         return patches, patches + noise.mixed(patches, sigma, generator, own.noise), sigma
 

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from priors.networks import UNet
 from recon.learn.images import Picture
+from recon.learn.settings import Network
 
 LEVELS = (15 / 255, 25 / 255, 50 / 255)
 LARGEST = 256
 
 
 @torch.inference_mode()
-def validate(network: UNet, pictures: Sequence[Picture]) -> list[float]:
-    """Mean PSNR in dB over the centres of the pictures, for each of :data:`LEVELS`; images range over [0, 1]."""
-    return [float(np.mean([_psnr(network, picture, sigma) for picture in pictures])) for sigma in LEVELS]
+def validate(network: Network, pictures: Sequence[Picture], levels: Sequence[float] = LEVELS) -> list[float]:
+    """Mean PSNR in dB over the centres of the pictures, for each noise level; images range over [0, 1]."""
+    return [float(np.mean([_psnr(network, picture, sigma) for picture in pictures])) for sigma in levels]
 
 
-def _psnr(network: UNet, picture: Picture, sigma: float) -> float:
+def _psnr(network: Network, picture: Picture, sigma: float) -> float:
     device = next(network.parameters()).device
     size = min(LARGEST, *picture.pixels.shape[1:])
     row, column = ((n - size) // 2 for n in picture.pixels.shape[1:])
