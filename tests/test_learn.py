@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,8 +13,9 @@ import pytest
 import torch
 
 from priors import Denoiser, weights
+from priors.networks import UNet
 from recon import cli, files
-from recon.learn import Settings, Source, train_denoiser
+from recon.learn import Settings, Source, adapt_denoiser, adaptation, train_denoiser
 from recon.learn import denoiser as training
 from recon.learn import noise as noises
 from recon.learn import trainer as trainer_module
@@ -22,7 +24,7 @@ from recon.learn.images import collect, turned
 from recon.learn.optimiser import mean_of, orthogonalised
 from recon.learn.trainer import Trainer
 from recon.learn.validation import validate
-from solvers.errors import ArgumentError, FileError, OptionError
+from solvers.errors import ArgumentError, FileError, NonFiniteError, OptionError, ShapeError
 
 TINY = Settings(widths=(8,), blocks=(1,), batch=4, patch=16, validation=1, learning_rate=3e-3)
 
@@ -278,3 +280,86 @@ def test_wrong_arguments(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="a folder and its weight"):
         Source.parse("none:much")
     assert Source.parse(f"{photos}:2.5") == Source(photos, 2.5)
+
+
+def textures(count: int, size: int = 48, seed: int = 0) -> list[np.ndarray]:
+    """Images of a few broad stripes, in Hounsfield units or so."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] / size
+    return [
+        1000 * np.sign(np.sin(12 * (rng.normal() * x + rng.normal() * y) + rng.normal())) - 200 for _ in range(count)
+    ]
+
+
+@pytest.fixture
+def beginner(tmp_path: Path) -> Path:
+    """Weights of a network that removes nothing yet."""
+    torch.manual_seed(0)
+    path = tmp_path / "beginner.safetensors"
+    network = UNet(TINY.architecture)
+    weights.write(path, weights.Weights(network.state_dict(), TINY.architecture.as_dict(), {}))
+    return path
+
+
+def test_a_denoiser_adapts_to_a_few_images(beginner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    clock = itertools.count()  # a second passes whenever it is looked at: about forty steps
+    monkeypatch.setattr(adaptation, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    adapted = adapt_denoiser(
+        textures(4), tmp_path / "own.safetensors", denoiser=beginner, minutes=1.5, sigma=400.0,
+        settings=replace(TINY, learning_rate=2e-2), device="cpu", progress=lines.append,
+    )  # fmt: skip
+    clean = textures(1, seed=5)[0]
+    noisy = clean + 400 * np.random.default_rng(0).standard_normal(clean.shape)
+    assert np.std(adapted(noisy, 400.0) - clean) < 340
+    assert "dB on 1 images" in lines[0]
+    card = weights.read(tmp_path / "own.safetensors").card
+    assert card["command"] == "adapt_denoiser(4 images, minutes=1.5, sigma=400.0)" and card["steps"] > 0
+    assert card["settings"]["quietest"] == pytest.approx(0.16, rel=0.02)
+
+
+def test_an_adaptation_that_harms_is_not_kept(beginner: Path, tmp_path: Path) -> None:
+    before = weights.read(beginner).tensors
+    with pytest.warns(UserWarning, match="the one it started from is kept"):
+        adapt_denoiser(
+            textures(2), tmp_path / "own.safetensors", denoiser=beginner, minutes=1e-4,
+            settings=replace(TINY, learning_rate=1e3), device="cpu",
+        )  # fmt: skip
+    after = weights.read(tmp_path / "own.safetensors").tensors
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_wrong_images_to_adapt_to_are_refused(beginner: Path, tmp_path: Path) -> None:
+    image = textures(1)[0]
+    for given, error, match in [
+        ({"images": []}, ShapeError, "empty"),
+        ({"images": [image[:20]]}, ShapeError, "32 pixels"),
+        ({"images": [np.stack(3 * [image])]}, ShapeError, r"\(rows, columns\)"),
+        ({"images": [0 * image]}, ArgumentError, "contrast"),
+        ({"images": [np.where(image > 0, np.nan, image)]}, NonFiniteError, "NaN"),
+        ({"sigma": 0.0}, ArgumentError, "sigma"),
+        ({"sigma": (3.0, 2.0)}, ArgumentError, "smaller level first"),
+        ({"minutes": 0}, ArgumentError, "minutes"),
+        ({"out": tmp_path / "own.pt"}, ArgumentError, ".safetensors"),
+    ]:
+        call = {"images": [image], "out": tmp_path / "own.safetensors", "denoiser": beginner, "minutes": 1e-4} | given
+        with pytest.raises(error, match=match):
+            adapt_denoiser(**call)
+
+
+def test_a_training_goes_on_that_knew_fewer_settings(photos: Path, tmp_path: Path) -> None:
+    trainer = Trainer(TINY, "cpu", cores=1)
+    steps(trainer, images(photos), range(1))
+    path = tmp_path / "c.safetensors"
+    trainer.save(path, Progress(1))
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    settings = json.loads(header["__metadata__"]["settings"])
+    del settings["quietest"]
+    header["__metadata__"]["settings"] = json.dumps(settings)
+    new = json.dumps(header).encode()
+    path.write_bytes(len(new).to_bytes(8, "little") + new + content[8 + length :])
+    assert Trainer(TINY, "cpu").resume(path).steps == 1
+    with pytest.raises(FileError, match="quietest"):
+        Trainer(replace(TINY, quietest=0.1), "cpu").resume(path)

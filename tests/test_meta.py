@@ -200,7 +200,7 @@ def test_adapt_takes_rates_of_each_weight() -> None:
     rates = {"place": torch.tensor([0.0, 0.1, 0.0]).double()}
     found, start = meta.adapt(module, task.support, 1, rates).place, module.place
     assert bool(found[0] == start[0]) and bool(found[2] == start[2])
-    assert float(found[1] - start[1]) == pytest.approx(-0.1 * float((CURVATURE @ start.detach())[1]))
+    assert float((found[1] - start[1]).detach()) == pytest.approx(-0.1 * float((CURVATURE @ start.detach())[1]))
 
 
 def test_wrong_inputs_are_refused() -> None:

@@ -6,6 +6,7 @@ from solvers._lazy import attach
 
 if TYPE_CHECKING:
     from recon.learn import meta as meta
+    from recon.learn.adaptation import adapt_denoiser as adapt_denoiser
     from recon.learn.denoiser import train_denoiser as train_denoiser
     from recon.learn.images import Source as Source
     from recon.learn.settings import Settings as Settings
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Settings": "recon.learn.settings",
         "Source": "recon.learn.images",
+        "adapt_denoiser": "recon.learn.adaptation",
         "train_denoiser": "recon.learn.denoiser",
     },
     modules={"meta": "recon.learn.meta"},

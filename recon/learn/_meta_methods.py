@@ -87,7 +87,7 @@ class MAML:
     Parameters
     ----------
     inner_steps : int
-        Gradient steps of each task.
+        Gradient steps of each task; 0 is the training on all tasks at once.
     rate : float
         Inner learning rate; where they are learned, the first one.
     second_order : bool
@@ -113,7 +113,7 @@ class MAML:
     batch: int = 4
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, least=0)
         if self.learn_rates not in (None, "layer", "weight"):
             raise OptionError(f"learn_rates is {self.learn_rates!r}; expected None, 'layer' or 'weight'. Pass one.")
 
@@ -163,7 +163,7 @@ class Reptile:
     learn_rates: None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check(self)
+        _check(self, least=1)
 
     def update(self, module: nn.Module, state: State, tasks: list[Task], share: float, count: int) -> float:
         rates = {name: self.rate * factor for name, factor in state.factors.items()}
@@ -188,8 +188,8 @@ def followed(
     return {name: w.detach() for name, w in weights.items()}, value
 
 
-def _check(method: Any) -> None:
-    positive_int("inner_steps", method.inner_steps)
+def _check(method: Any, least: int) -> None:
+    positive_int("inner_steps", method.inner_steps, minimum=least)
     positive_float("rate", method.rate)
     positive_float("meta_rate", method.meta_rate)
     positive_int("batch", method.batch)

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from recon.learn.validation import validate
 from solvers.errors import ArgumentError
 from solvers.validation import positive_float
 
+FINE = Settings(batch=8, patch=128, learning_rate=2e-4)
+"""How a denoiser is refined that is already a good one: larger patches, smaller steps."""
 BETWEEN = 120.0
 """Seconds from one validation and checkpoint to the next; a fiftieth of the training where that is less."""
 
@@ -52,7 +55,7 @@ def train_denoiser(
     minutes : float
         Training time, over all runs; the learning rate falls to zero by then.
     settings : Settings, optional
-        The network and how it is trained.
+        The network and how it is trained; by default smaller steps and the given network with ``start``.
     start : str, optional
         Name or path of the weights to start from; layers whose shapes differ start afresh.
     leg : float, optional
@@ -67,12 +70,12 @@ def train_denoiser(
     Progress
         Steps, seconds and the history of the validation.
     """
-    settings = settings or Settings()
-    out, budget = _target(out), 60 * positive_float("minutes", minutes)
+    given = None if start is None else weights.read(start)
+    settings = settings or (Settings() if given is None else replace(FINE, **given.architecture))
+    out, budget = target(out), 60 * positive_float("minutes", minutes)
     leg_seconds = math.inf if leg is None else 60 * positive_float("leg", leg)
     say = progress or (lambda text: None)
     trainer = Trainer(settings, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    given = None if start is None else weights.read(start)
     if given is not None:
         left = start_from(trainer.network, given.tensors)
         trainer.start_mean()
@@ -133,7 +136,8 @@ def _look(
     )
 
 
-def _target(out: str | os.PathLike[str]) -> Path:
+def target(out: str | os.PathLike[str]) -> Path:
+    """The path of weights to write, checked."""
     path = Path(out)
     if path.suffix != ".safetensors":
         raise ArgumentError(
