@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import blind, correction, phase, responses
+from benchmarks import blind, correction, joint_coils, phase, responses
 
 SECTIONS = {
     "counts": ("Low-dose transmission tomography, at the best weights", responses.low_dose),
@@ -13,6 +13,7 @@ SECTIONS = {
     "clipped": ("A fifth of the pixels clipped, nothing tuned", responses.clipped),
     "untuned": ("Strength chosen by itself, against the best", responses.untuned),
     "phase": ("Phase retrieval", phase.main),
+    "coils": ("Coil sensitivities, known and estimated with the image", joint_coils.main),
     "correction": ("Image correction, parameters known and estimated", correction.main),
     "blind": ("Blind deconvolution", blind.main),
 }

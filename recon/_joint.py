@@ -54,12 +54,15 @@ def settled(y: Any, family: Family, channel_axis: int | None) -> tuple[dict[str,
 def numbers(y: Any, family: Family, channel_axis: int | None) -> np.ndarray:
     """The measurement as doubles, channels in front."""
     measured = np.asarray(arrays.to_numpy(channels_first(checked_measurement(y), channel_axis, family)))
-    if np.iscomplexobj(measured):
+    known = family.with_values(**family.neutral())
+    kind = known.out_kind or known.kind
+    if kind != "complex" and np.iscomplexobj(measured):
         raise DTypeError(
-            f"y has dtype {measured.dtype}; unknown parameters are found from real measurements. "
+            f"y has dtype {measured.dtype}; parameters of {known!r} are found from real measurements. "
             "Pass real ones, or an operator whose parameters are known."
         )
-    return family.with_values(**family.neutral())._admit(measured, "y", family.out_shape).astype(float)
+    measured = known._admit(measured, "y", family.out_shape, kind)
+    return measured.astype(complex if np.iscomplexobj(measured) else float)
 
 
 def with_unknowns(y: Any, family: Family, channel_axis: int | None, given: dict[str, Any], image_of: Any) -> Any:

@@ -11,6 +11,9 @@ from solvers.errors import ArgumentError, DTypeError, ShapeError
 from solvers.validation import as_inexact, positive_int, require_finite
 
 CENTER = 12  # half the width of the centre that ESPIRiT looks at: more says little that is new
+NORM = 100.0  # of k-space, on which the strengths of a nonlinear inversion are meant
+FALL = 1 / 3  # of the strength from one Gauss-Newton step to the next
+INNER = 12  # conjugate gradients in each
 LEAST = 2  # half the width of a centre that still shows where the coils stand
 
 
@@ -119,6 +122,59 @@ def espirit(
     phase = (sensitivities_from_center(k, size=2 * reach + 1).conj() * maps).sum(axis=0)
     maps = maps * (phase.conj() / np.maximum(np.abs(phase), np.finfo(phase.real.dtype).tiny))
     return (maps * (eigenvalues[..., -1] >= crop)).astype(k.dtype)
+
+
+def nlinv(k: Any, *, steps: int = 12) -> np.ndarray:
+    r"""Coil sensitivities by regularised nonlinear inversion: those that explain all samples together with an image.
+
+    .. math:: \min_{x, s} \tfrac12 \sum_c |m F (s_c x) - k_c|^2 + \tfrac{\alpha}{2} (|x|^2 + \sum_c |w F s_c|^2)
+
+    by Gauss-Newton steps (:class:`solvers.IRGN`) whose ``alpha`` falls by a factor of three each, ``w`` the weight of
+    :class:`recon.operators.JointMRI` that keeps sensitivities smooth. Every sample speaks, not those of the centre
+    alone: a few lines there are enough, where :func:`espirit` needs twenty or so and then does as well in less time.
+
+    Parameters
+    ----------
+    k : array of complex, shape (coils, ky, kx)
+        k-space as :class:`recon.operators.CartesianMRI` has it, zeros where nothing was measured. Any number of axes.
+    steps : int
+        Gauss-Newton steps: the smallest ``alpha`` is ``3^-(steps - 1)``, where ``k`` has the norm 100.
+
+    Returns
+    -------
+    ndarray of complex, shape (coils, ky, kx)
+        ``sum_c |s_c|^2 = 1``.
+
+    Raises
+    ------
+    ShapeError, DTypeError, NonFiniteError, ArgumentError
+        ``k`` is no complex array with coils on its first axis, holds NaN or nothing; ``steps`` is not above zero.
+
+    References
+    ----------
+    M. Uecker, T. Hohage, K. T. Block, J. Frahm, "Image reconstruction by regularized nonlinear inversion - joint
+    estimation of coil sensitivities and image content", Magn. Reson. Med. 60 (2008).
+
+    Examples
+    --------
+    >>> s = nlinv(np.ones((2, 16, 16), dtype=complex), steps=3)
+    >>> s.shape, round(float(abs(s[0, 8, 8])), 3)
+    ((2, 16, 16), 0.707)
+    """
+    from priors import Tikhonov
+    from recon.operators.joint_mri import JointMRI
+    from solvers import IRGN, LeastSquares, unroll
+
+    k, last = _k_space(k), FALL ** (positive_int("steps", steps) - 1)
+    size = float(np.linalg.norm(k))
+    if size == 0:
+        raise ArgumentError("k is zero everywhere; expected k-space samples. Pass the measurement.")
+    F = JointMRI((k != 0).any(axis=0), len(k))
+    scaled = k * k.real.dtype.type(NORM / size)
+    start = np.zeros(F.in_shape, dtype=k.dtype)
+    start[0] = 1
+    algorithm = IRGN(LeastSquares(F, scaled), Tikhonov(), last, first=1 / last, ratio=FALL, cg_iterations=INNER)
+    return np.asarray(F.sensitivities(unroll(algorithm, start, steps)))
 
 
 def _projection(center: np.ndarray, kernel: int, threshold: float) -> np.ndarray:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from recon import operators as ops
-from recon.coils import espirit, sensitivities_from_center
+from recon import reconstruct
+from recon.bench import problems
+from recon.coils import espirit, nlinv, sensitivities_from_center
 from solvers.errors import ArgumentError, DTypeError, NonFiniteError, ShapeError
 
 
@@ -48,8 +50,6 @@ def test_sum_of_squares_is_one():
 
 
 def test_reconstruct_with_them_beats_zero_filling():
-    from recon import reconstruct
-
     k, mask, _ = scan((64, 48))
     real, imaginary = np.random.default_rng(0).standard_normal((2, *k.shape))
     k = k + 0.005 * mask * (real + 1j * imaginary)
@@ -135,3 +135,68 @@ def test_espirit_wants_a_centre_of_two_patches():
     k, _, _ = scan((64, 48))
     with pytest.raises(ArgumentError, match=r"size is 7; .* 13 is the least"):
         espirit(k, size=7)
+
+
+# --- image and sensitivities together --------------------------------------------------------------------------------
+
+
+def photograph(shape: tuple[int, int]) -> np.ndarray:
+    """An object with detail that a few lines do not show."""
+    from skimage import data
+
+    rows, columns = shape
+    return data.camera()[100 : 100 + 4 * rows : 4, 150 : 150 + 4 * columns : 4] / 255 * (object_(shape) > 0)
+
+
+def few_lines(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Every third line and seven in the middle, of six coils: too few for ESPIRiT."""
+    mask, s = np.zeros(shape, bool), problems.coils(6, shape)
+    mask[::3] = True
+    mask[shape[0] // 2 - 3 : shape[0] // 2 + 4] = True
+    noise = np.random.default_rng(0).standard_normal((2, *s.shape))
+    return mask, s, ops.CartesianMRI(mask, s)(photograph(shape)) + 0.003 * mask * (noise[0] + 1j * noise[1])
+
+
+def test_sensitivities_are_found_with_the_image_where_the_centre_is_too_small():
+    shape = (64, 48)
+    _, truth, k = few_lines(shape)
+    with pytest.raises(ArgumentError, match="centre"):
+        espirit(k)
+
+    def off(s: np.ndarray) -> np.floating:
+        return (1 - np.abs((s.conj() * truth).sum(axis=0)))[object_(shape) > 0].mean()
+
+    found = nlinv(k)
+    np.testing.assert_allclose((np.abs(found) ** 2).sum(axis=0), 1, atol=1e-12)
+    assert off(found) < 0.6 * off(sensitivities_from_center(k))
+
+
+def test_unknown_coils_lose_little():
+    shape = (64, 48)
+    mask, s, k = few_lines(shape)
+    models = [ops.CartesianMRI(mask, c) for c in (ops.Unknown(shape=s.shape), s, sensitivities_from_center(k))]
+    images = [abs(reconstruct(k, A, strength=3e-4)) for A in models]
+    found, known, of_center = (np.linalg.norm(image - photograph(shape)) for image in images)
+    assert found < 2 * known
+    assert found < 0.8 * of_center
+    with pytest.raises(ArgumentError, match="how many"):
+        ops.CartesianMRI(mask, ops.Unknown())
+    with pytest.raises(ShapeError, match="one by one"):
+        reconstruct(np.stack([k, k]), models[0])
+
+
+def test_image_and_sensitivities_of_the_joint_operator_measure_the_same():
+    F = ops.JointMRI(np.ones((16, 12), bool), 3)
+    u = F.example(np.random.default_rng(0))
+    again = ops.CartesianMRI(F.mask, F.sensitivities(u))(F.image(u))
+    np.testing.assert_allclose(again, F(u), atol=1e-12)
+    np.testing.assert_allclose((np.abs(F.sensitivities(u)) ** 2).sum(axis=0), 1, atol=1e-12)
+
+
+def test_nothing_measured_and_no_steps_are_refused():
+    with pytest.raises(ArgumentError, match="zero everywhere"):
+        nlinv(np.zeros((2, 8, 8), complex))
+    with pytest.raises(ArgumentError, match="steps"):
+        nlinv(np.ones((2, 8, 8), complex), steps=0)
+    with pytest.raises(ArgumentError, match="coils"):
+        ops.JointMRI(np.ones((8, 8), bool), 0)

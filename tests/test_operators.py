@@ -67,6 +67,7 @@ MODULES = [
     "recon.operators.hadamard",
     "recon.operators.haze",
     "recon.operators.illumination",
+    "recon.operators.joint_mri",
     "recon.operators.mri",
     "recon.operators.multi_frame",
     "recon.operators.non_cartesian",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from recon.operators.haze import Haze as Haze
     from recon.operators.illumination import Illumination as Illumination
     from recon.operators.illumination import Vignetting as Vignetting
+    from recon.operators.joint_mri import JointMRI as JointMRI
     from recon.operators.mri import CartesianMRI as CartesianMRI
     from recon.operators.multi_frame import MultiFrame as MultiFrame
     from recon.operators.non_cartesian import NonCartesianMRI as NonCartesianMRI
@@ -95,6 +96,7 @@ __getattr__, __dir__, __all__ = attach(
         "Haze": "recon.operators.haze",
         "Identity": "recon.operators.pointwise",
         "Illumination": "recon.operators.illumination",
+        "JointMRI": "recon.operators.joint_mri",
         "LinearOperator": "recon.operators.base",
         "Logarithm": "recon.operators.camera",
         "Mask": "recon.operators.pointwise",

@@ -11,16 +11,17 @@ from recon.operators._coils import Coils
 from recon.operators._constants import Constant
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Mask, boolean_mask
+from recon.operators.unknown import Parametrised, Unknown
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import DTypeError, ShapeError
+from solvers.errors import ArgumentError, DTypeError, ShapeError
 from solvers.step_sizes import lanczos_norm
 from solvers.validation import require_finite
 
 EQUAL = 1e-12  # relative spread of the squared sensitivities that is rounding
 
 
-class CartesianMRI(LinearOperator):
+class CartesianMRI(Parametrised, LinearOperator):
     r"""Undersampled k-space of an image seen by one or several coils: ``y_c = m F (s_c x)``.
 
     ``F`` is the centred orthonormal Fourier transform, ``fftshift(fftn(ifftshift(x), norm="ortho"))``: the zero
@@ -30,8 +31,9 @@ class CartesianMRI(LinearOperator):
     ----------
     mask : array of bool, shape (ky, kx)
         True where k-space is measured, zero frequency at the centre. Any number of axes.
-    coils : array of complex, shape (coils, ky, kx), optional
-        Sensitivities ``s_c``. None is one coil of sensitivity one, and k-space then has no coil axis.
+    coils : array of complex, shape (coils, ky, kx), Unknown, optional
+        Sensitivities ``s_c``. None is one coil of sensitivity one, and k-space then has no coil axis. Unknown ones,
+        ``Unknown(shape=(coils, ky, kx))``, are found with the image by :func:`recon.coils.nlinv`.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class CartesianMRI(LinearOperator):
 
     kind = "complex"
     sampling: np.ndarray
+    parameters = ("coils",)
 
     def __init__(self, mask: Any, coils: Any = None):
         self.mask = boolean_mask("mask", mask)
@@ -67,6 +70,27 @@ class CartesianMRI(LinearOperator):
         self._after = Constant(self.mask * after)
         self._after_conj = Constant(self._after.double.conj())
         self._axes = tuple(range(-len(shape), 0))
+
+    @classmethod
+    def neutral(cls, name: str, unknown: Unknown, arguments: dict[str, Any]) -> np.ndarray:
+        shape = np.shape(arguments["mask"])
+        if unknown.shape is None or len(unknown.shape) != len(shape) + 1:
+            raise ArgumentError(
+                f"coils is Unknown of shape {unknown.shape}; expected (coils, {', '.join(map(str, shape))}). "
+                "Pass Unknown(shape=...), which says how many there are."
+            )
+        return np.full(unknown.shape, unknown.shape[0] ** -0.5, dtype=complex)
+
+    @classmethod
+    def estimated(cls, y: np.ndarray, names: Any, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
+        from recon.coils import nlinv
+
+        if y.ndim != len(names["coils"]):
+            raise ShapeError(
+                f"y has shape {y.shape}; expected {names['coils']}, one image whose coils are unknown. "
+                "Reconstruct them one by one, or find the coils first: recon.coils.nlinv."
+            )
+        return {"coils": nlinv(y)}
 
     def _apply(self, x: Array) -> Array:
         k_space = scaled(arrays.fftn(self._coils.all_seen(x), self._axes, ortho=True), self._after.like(x))

@@ -61,7 +61,8 @@ class Unknown:
 
     def __post_init__(self) -> None:
         if self.start is not None:
-            start = np.asarray(arrays.to_numpy(self.start), dtype=float)
+            start = arrays.to_numpy(self.start)
+            start = start.astype(complex if start.dtype.kind == "c" else float)
             require_finite("start", start, "Pass a finite first guess, or None.")
             if self.shape is not None and start.shape != tuple(self.shape):
                 raise ShapeError(
