@@ -21,6 +21,9 @@ from recon import operators as ops
 NOISE = 0.005
 SIDE = 192
 FRAMES = 20
+TIMES = (0.4, 1.0, 2.5)
+GAMMA = 2.2
+EXPOSED = ("astronaut", "coffee", "chelsea")  # the photographs that are exposed several times
 LENS = np.array([-0.45, 0.1, -0.1])
 MATRIX = np.array([[0.8, 0.2, 0.05], [0.1, 0.9, 0.1], [0.02, 0.25, 0.7]])
 MOVES = ((0, 0), (SIDE // 10, 0), (0, SIDE // 9), (-SIDE // 9, -SIDE // 11))
@@ -88,6 +91,18 @@ def corrections(picture: np.ndarray) -> Iterator[Correction]:
     )
 
 
+def responses(picture: np.ndarray) -> Iterator[Correction]:
+    """A gamma, and another told by a polynomial: three exposures of one photograph, clipped."""
+    light = picture.mean(0)
+    series = ops.stack([t * ops.Identity(light.shape) for t in TIMES])
+
+    def clipped(curve: Any) -> Any:
+        return ops.Clipping(series.out_shape, 0, 1) @ (ops.CameraResponse(series.out_shape, curve) @ series)
+
+    yield Correction("gamma, 3 exposures", clipped(GAMMA), clipped(ops.Unknown()), light)
+    yield Correction("sRGB by a polynomial", clipped("srgb"), clipped(ops.Unknown(shape=(5,))), light)
+
+
 def _patches(clean: np.ndarray, pixels: int = 100) -> np.ndarray:
     """Averages of the pixels of each patch of a chart."""
     noise = np.random.default_rng(3).standard_normal((pixels, *clean.shape))
@@ -107,7 +122,7 @@ def known_and_estimated() -> None:
         grey = picture.mean(0)
         for kind, model in (("vignetting", ops.Vignetting(LENS, grey.shape)), *_gammas(grey.shape)):
             known.setdefault(kind, []).append(_report(name, kind, psnr(grey, reconstruct(noisy(model(grey)), model))))
-        for case in corrections(picture):
+        for case in (*corrections(picture), *(responses(picture) if name in EXPOSED else ())):
             y = noisy(case.known(case.scene))
             reached = psnr(case.scene, reconstruct(y, case.known))
             if case.references is None:
@@ -173,6 +188,16 @@ def one_photograph() -> None:
         print(f"one photograph, {method}: {was:.1f} -> {is_now:.1f} dB (median of {len(after[method])})", flush=True)
 
 
+def assumed_gamma() -> None:
+    """What an assumed gamma costs where the true one is another: one photograph does not tell it."""
+    for true in (1.8, 2.0, 2.4):
+        left = []
+        for picture in images("cbsd68", count=12):
+            y = noisy(ops.CameraResponse(picture.shape, true)(picture))
+            left.append(psnr(picture, ops.CameraResponse(picture.shape, GAMMA).inverse(np.clip(y, 0, 1))))
+        print(f"one photograph, gamma {true} taken for {GAMMA}: {np.median(left):.1f} dB (median of {len(left)})")
+
+
 def one_lens(count: int = 20) -> None:
     """What many photographs through one lens tell, each of another scene: the guess, no limit."""
     pictures = [p if p.shape[1] < p.shape[2] else np.rot90(p, axes=(1, 2)) for p in images("cbsd68", count=count)]
@@ -203,6 +228,7 @@ def main() -> None:
     known_and_estimated()
     flicker()
     one_photograph()
+    assumed_gamma()
     one_lens()
     strengths()
 

@@ -25,7 +25,7 @@ from recon.decisions import Decision, Plan
 from recon.operators.unknown import Family, undone
 from solvers import arrays
 from solvers.alternating import FEW, PALM
-from solvers.errors import DTypeError
+from solvers.errors import ArgumentError, DTypeError
 from solvers.loop import solve
 from solvers.variable_projection import VariableProjection
 
@@ -46,6 +46,12 @@ def settled(y: Any, family: Family, channel_axis: int | None) -> tuple[dict[str,
     free = all(unknown.prior is None for unknown in family.unknowns.values())
     if free and measured.size > images + parameters and parameters <= FEW:
         return values, "projection", "least squares with the image: the data outnumber image and parameters"
+    blind = sorted(set(family.of_a_series) - known)
+    if blind:
+        raise ArgumentError(
+            f"{', '.join(blind)} of {family!r} is unknown, and y holds no more numbers than an image; nothing in it "
+            "tells. Measure several exposures of one scene, or a chart (family.fit), or pass Unknown(start=...)."
+        )
     if set(guessed) | known == set(values):
         return values, "guess", "guessed by the model from the measurement" if guessed else "first guess given"
     return values, "turns", "in turns with the image, which the same prior makes likely"

@@ -357,6 +357,7 @@ NONLINEAR = {
     "camera, srgb": lambda: CameraResponse((4, 5)),
     "camera, gamma": lambda: CameraResponse((4, 5), 2.2) @ Blur(_psf(3, 3) / _psf(3, 3).sum(), (4, 5)),
     "saturation": lambda: Saturation((4, 5), 0.7),
+    "polynomial response": lambda: CameraResponse((4, 5), [0.2, 0.3, 0.5]),
     "clipping": lambda: Clipping((4, 5), -0.4, 0.8),
     "exposures": lambda: Exposures((4, 5), [1.0, 2.5, 0.3]),
     "logarithm": lambda: Logarithm((4, 5)),

@@ -18,9 +18,11 @@ from recon.operators import (
     Identity,
     Logarithm,
     Saturation,
+    Unknown,
+    stack,
 )
 from solvers import ADMM, FISTA, ClippedLeastSquares, LevenbergMarquardt, solve
-from solvers.errors import ArgumentError, DTypeError
+from solvers.errors import ArgumentError, DTypeError, ShapeError
 
 RNG = np.random.default_rng(0)
 PHOTO = util.img_as_float32(data.camera())[64:192, 192:320]
@@ -41,6 +43,61 @@ def test_response_inverts_itself(curve):
     inside = np.linspace(0.01, 1, 50)
     if curve != "srgb":
         np.testing.assert_allclose(F(inside), inside ** (1 / curve))
+
+
+POLYNOMIAL = [0.1, 0.3, 0.6]
+
+
+def test_polynomial_response_is_the_inverse_of_its_polynomial():
+    F = CameraResponse((50,), POLYNOMIAL)
+    y = np.linspace(-0.2, 1.2, 50)
+    inside = (y >= 0) & (y <= 1)
+    np.testing.assert_allclose(F.inverse(y)[inside], sum(c * y[inside] ** (k + 1) for k, c in enumerate(POLYNOMIAL)))
+    np.testing.assert_allclose(F(F.inverse(y)), y, atol=1e-10)
+
+
+@pytest.mark.parametrize("curve", [np.array([2.2]), np.array(POLYNOMIAL)])
+def test_value_as_a_function_of_the_curve(curve):
+    """Against central differences, the toe and what is beyond white included."""
+    x = np.concatenate([np.linspace(-0.1, 1.3, 30), [5e-4]])
+    model = CameraResponse(x.shape, curve).in_parameter("curve", x)
+    np.testing.assert_allclose(model(curve), CameraResponse(x.shape, curve)(x))
+    for direction in np.eye(len(curve)):
+        ahead, behind = (CameraResponse(x.shape, curve + h * direction)(x) for h in (1e-5, -1e-5))
+        np.testing.assert_allclose(model.linearize(curve)(direction), (ahead - behind) / 2e-5, atol=1e-6)
+
+
+def exposed(curve, times=(0.5, 1.0, 2.5)):
+    """Light, the model of clipped exposures, and a measurement."""
+    light = 0.02 + 0.98 * PHOTO[::3, ::3].astype(float) ** 2
+    series = stack([t * Identity(light.shape) for t in times])
+
+    def model(of):
+        return Clipping(series.out_shape, 0, 1) @ (CameraResponse(series.out_shape, of) @ series)
+
+    y = model(curve)(light)
+    return light, model, np.clip(y + 0.005 * RNG.standard_normal(y.shape), 0, 1)
+
+
+@pytest.mark.parametrize("shape", [None, (4,)])
+def test_exposures_of_known_times_tell_the_response(shape):
+    light, model, y = exposed(2.2 if shape is None else POLYNOMIAL)
+    x, info = reconstruct(y, model(Unknown(shape=shape)), strength=3e-6, max_iter=60, return_info=True)
+    found, values = info.unknowns["curve"], np.linspace(0, 1, 20)
+    expected = CameraResponse((20,), 2.2 if shape is None else POLYNOMIAL).inverse(values)
+    np.testing.assert_allclose(CameraResponse((20,), found).inverse(values), expected, atol=0.02)
+    assert shape is None or found.sum() == pytest.approx(1)
+    assert np.sqrt(np.mean((x / x.mean() - light / light.mean()) ** 2)) < 0.05
+
+
+def test_a_chart_tells_the_response_and_one_photograph_does_not():
+    light = np.linspace(0.05, 1, 24)
+    family = CameraResponse(light.shape, Unknown())
+    y = CameraResponse(light.shape, 1.8)(light) + 1e-3 * RNG.standard_normal(24)
+    assert family.fit(light, y)["curve"] == pytest.approx(1.8, rel=0.01)
+    with pytest.raises(ArgumentError, match="exposures"):
+        reconstruct(PHOTO, CameraResponse(PHOTO.shape, Unknown()))
+    reconstruct(y, CameraResponse(light.shape, Unknown(start=[1.8])), strength=1e-4)
 
 
 def test_known_response_of_a_blurred_photograph():
@@ -146,6 +203,8 @@ def test_speckle_adds_up_in_the_logarithm():
     [
         (lambda: CameraResponse((3,), "rgb"), ArgumentError, "curve"),
         (lambda: CameraResponse((3,), -1.0), ArgumentError, "curve"),
+        (lambda: CameraResponse((3,), [1.0, -0.9]), ArgumentError, "falls at the value 1.00"),
+        (lambda: CameraResponse((3,), np.eye(2)), ShapeError, "coefficients"),
         (lambda: Saturation((3,), 0.0), ArgumentError, "level"),
         (lambda: Saturation((3,), 1.0, 0.5), ArgumentError, "sharpness"),
         (lambda: Clipping((3,), 1.0, 0.0), ArgumentError, "lower < upper"),

@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 
 from recon.operators._nonlinear_combinations import Chain
-from recon.operators.base import stack
-from recon.operators.nonlinear import PointwiseOperator
+from recon.operators._response_curves import PolynomialCurve, response_curve
+from recon.operators.base import LinearOperator, Operator, stack
+from recon.operators.nonlinear import NonlinearOperator, PointwiseOperator
 from recon.operators.pointwise import Identity
+from recon.operators.unknown import Parametrised, Unknown
+from recon.operators.wrappers import from_callables
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError
 from solvers.validation import positive_float, shape_argument
 
 SLACK = 0.2  # of the noise, by which a sample may be inside an end of the range and still counts as clipped
-LINEAR_BELOW = 0.0031308  # of the sRGB curve, as the standard has it
-SRGB_SLOPE, SRGB_GAIN, SRGB_OFFSET, SRGB_POWER = 12.92, 1.055, 0.055, 1 / 2.4
+TOE = 1e-3  # light up to which a power curve is straight
 
 
-class CameraResponse(PointwiseOperator):
-    r"""Response curve of a camera, ``y = f(x)`` with light and value in [0, 1]: gamma or sRGB.
+class CameraResponse(Parametrised, PointwiseOperator):
+    r"""Response curve of a camera, ``y = f(x)`` with light and value in [0, 1]: gamma, sRGB or a polynomial.
 
     Below ``toe`` a power curve goes on as its tangent, and sRGB is linear there anyway: the slope stays finite, and
     noise may lead below zero.
@@ -32,15 +34,25 @@ class CameraResponse(PointwiseOperator):
     ----------
     shape : tuple of int
         Shape of the image.
-    curve : "srgb" or float
-        sRGB (IEC 61966-2-1), or the gamma in ``y = x^(1/gamma)``.
+    curve : "srgb", float, array of shape (n,), or Unknown
+        sRGB (IEC 61966-2-1); the gamma in ``y = x^(1/gamma)``; or the coefficients of the inverse response,
+        ``x = c_1 y + c_2 y^2 + ...``. Unknown is the gamma, or a polynomial where its ``shape`` is (n,), whose
+        coefficients sum to one. One photograph does not tell its response; exposures of known times do:
+        ``CameraResponse((3, *shape), Unknown()) @ stack([t * Identity(shape) for t in times])``.
     toe : float
         Light up to which a power curve is straight.
 
     Raises
     ------
     DTypeError, ArgumentError
-        ``curve`` is neither "srgb" nor a number above zero.
+        ``curve`` is neither "srgb" nor a number above zero, or it falls somewhere.
+    ShapeError, NonFiniteError
+        ``curve`` is not a list of finite coefficients.
+
+    References
+    ----------
+    T. Mitsunaga, S. K. Nayar, "Radiometric self calibration", CVPR 1999 (polynomials); P. E. Debevec, J. Malik,
+    "Recovering high dynamic range radiance maps from photographs", SIGGRAPH 1997.
 
     Examples
     --------
@@ -51,39 +63,40 @@ class CameraResponse(PointwiseOperator):
     array([0.  , 0.18, 1.  ])
     """
 
-    def __init__(self, shape: Sequence[int], curve: Any = "srgb", toe: float = 1e-3):
+    parameters = ("curve",)
+    of_a_series = ("curve",)
+
+    def __init__(self, shape: Sequence[int], curve: Any = "srgb", toe: float = TOE):
         super().__init__(shape)
         self.curve = curve
-        if isinstance(curve, str):
-            if curve != "srgb":
-                raise ArgumentError(f"curve is {curve!r}; expected 'srgb' or a gamma such as 2.2. Pass one of them.")
-            self._power, self._toe = SRGB_POWER, LINEAR_BELOW
-            self._gain, self._offset = SRGB_GAIN, SRGB_OFFSET
-            self._tangent = SRGB_SLOPE, 0.0
-        else:
-            self._power, self._toe = 1 / positive_float("curve", curve), positive_float("toe", toe)
-            self._gain, self._offset = 1.0, 0.0
-            slope = self._power * self._toe ** (self._power - 1)
-            self._tangent = slope, self._toe**self._power - slope * self._toe
+        self._response = response_curve(curve, toe)
+        self.torch_body = self._response.torch_body
+
+    @classmethod
+    def neutral(cls, name: str, unknown: Unknown, arguments: dict[str, Any]) -> np.ndarray:
+        straight = np.zeros(unknown.shape or (1,))
+        straight[0] = 1.0
+        return straight
+
+    def in_parameter(self, name: str, x: np.ndarray) -> Operator:
+        return _OfTheCurve(self._response.parameter, np.asarray(x, dtype=float))
+
+    def gauge(self, names: Sequence[str]) -> tuple[dict[str, np.ndarray], float, float]:
+        polynomial = isinstance(self._response, PolynomialCurve)
+        total = float(self._response.parameter.sum()) if polynomial and "curve" in names else 1.0
+        return ({"curve": self._response.parameter / total}, 1 / total, 0.0) if total != 1.0 else ({}, 1.0, 0.0)
 
     def inverse(self, y: Array) -> Array:
         """The light ``x`` with ``f(x) = y``."""
-        xp = arrays.namespace(y)
-        slope, intercept = self._tangent
-        bent = xp.clip((y + self._offset) / self._gain, min=self._toe**self._power) ** (1 / self._power)
-        return xp.where(y <= slope * self._toe + intercept, (y - intercept) / slope, bent)
+        if arrays.is_torch(y) and not self.torch_body:
+            return arrays.to_device_of(self._response.light(arrays.to_numpy(y)), y)
+        return self._response.light(y)
 
     def _apply(self, x: Array) -> Array:
-        slope, intercept = self._tangent
-        bent = self._gain * self._clear_of_zero(x) ** self._power - self._offset
-        return arrays.namespace(x).where(x <= self._toe, slope * x + intercept, bent)
+        return self._response.value(x)
 
     def _slope(self, x: Array) -> Array:
-        bent = self._gain * self._power * self._clear_of_zero(x) ** (self._power - 1)
-        return arrays.namespace(x).where(x <= self._toe, 0 * x + self._tangent[0], bent)
-
-    def _clear_of_zero(self, x: Array) -> Array:
-        return arrays.namespace(x).clip(x, min=self._toe)
+        return self._response.slope(x)
 
     def example(self, rng: np.random.Generator) -> np.ndarray:
         """Light between black and white."""
@@ -91,6 +104,28 @@ class CameraResponse(PointwiseOperator):
 
     def __repr__(self) -> str:
         return f"CameraResponse({self.in_shape}, {self.curve!r})"
+
+
+class _OfTheCurve(NonlinearOperator):
+    """What a camera makes of known light, as a function of its curve."""
+
+    torch_body = False
+    kind = "real"
+
+    def __init__(self, parameter: np.ndarray, x: np.ndarray):
+        super().__init__(parameter.shape, x.shape)
+        self._x = x
+
+    def _apply(self, parameter: Array) -> Array:
+        return response_curve(parameter, TOE).value(self._x)
+
+    def _linearize(self, parameter: Array) -> LinearOperator:
+        columns = response_curve(parameter, TOE).by_parameter(self._x)
+        return from_callables(
+            lambda d: np.tensordot(d, columns, 1),
+            lambda r: np.tensordot(columns, r, columns.ndim - 1),
+            self.in_shape, self.out_shape,
+        )  # fmt: skip
 
 
 class Saturation(PointwiseOperator):

@@ -97,6 +97,9 @@ class Parametrised:
 
     parameters: tuple[str, ...] = ()
 
+    of_a_series: tuple[str, ...] = ()
+    """Those that one image, however likely, does not tell: several measurements of it do."""
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if not any(isinstance(given, Unknown) for given in (*args, *kwargs.values())):
             return super().__new__(cls)
@@ -139,6 +142,8 @@ class Family:
     """
 
     unknowns: dict[str, Unknown]
+
+    of_a_series: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         at_rest = self.with_values(**self.neutral())
@@ -220,6 +225,7 @@ class Model(Family):
                 )
             self._places[given.name or place] = place
             self.unknowns[given.name or place] = given
+        self.of_a_series = tuple(name for name, place in self._places.items() if place in operator.of_a_series)
         super().__init__()
 
     def with_values(self, **values: Any) -> Any:
@@ -269,6 +275,7 @@ class ModelProduct(Family):
                 f"Pass Unknown(name=...) in one of them."
             )
         self.unknowns = {name: u for part in self._parts for name, u in part.unknowns.items()}
+        self.of_a_series = tuple(name for part in self._parts for name in part.of_a_series)
         super().__init__()
 
     def with_values(self, **values: Any) -> Any:
@@ -298,6 +305,8 @@ class ModelProduct(Family):
         inner = _filled(self.inner, {**values, **found})
         if isinstance(self.outer, Family) and isinstance(inner, LinearOperator):
             own, scale, shift = self.outer._gauge(_of(self.outer, values))
+            if shift == 0:
+                return {**found, **own}, scale * a, scale * b
             level = inner(np.ones(inner.in_shape))
             if np.ptp(level) < 1e-6 * abs(level.mean()):  # constants stay constants: a shift has one to match
                 return {**found, **own}, scale * a, scale * b + shift / float(level.mean())
