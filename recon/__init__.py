@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from recon._noise_other import Impulse as Impulse
     from recon._noise_other import Rician as Rician
     from recon._noise_other import Speckle as Speckle
+    from recon.calibration import Calibration as Calibration
+    from recon.calibration import calibrate as calibrate
     from recon.check import check_operator as check_operator
     from recon.check import check_prior as check_prior
     from recon.check import check_solver as check_solver
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Calibration": "recon.calibration",
         "Gaussian": "recon.noise",
         "Impulse": "recon._noise_other",
         "Poisson": "recon.noise",
         "PoissonGaussian": "recon.noise",
         "Rician": "recon._noise_other",
         "Speckle": "recon._noise_other",
+        "calibrate": "recon.calibration",
         "check_operator": "recon.check",
         "check_prior": "recon.check",
         "check_solver": "recon.check",

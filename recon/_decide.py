@@ -89,6 +89,34 @@ def decide_prior(
     return prior, tunable
 
 
+def decide_calibrated(
+    calibration: Any, operator: Any, channels: bool, *, prior: Any, solver: Any, strength: Any
+) -> Any:
+    """The prior of a calibration, which also decides solver and strength; they must have been left to it."""
+    from recon.calibration import Calibration
+
+    if not isinstance(calibration, Calibration):
+        raise DTypeError(
+            f"calibration is {calibration!r}; expected what recon.calibrate returns. Read a file with Calibration.load."
+        )
+    for name, given in (("prior", prior), ("solver", solver), ("strength", strength)):
+        if not (isinstance(given, str) and given == "auto"):
+            raise ArgumentError(
+                f"{name} is {given!r} and a calibration is given, which decides it. Leave out {name}, or calibration."
+            )
+    calibration.require(operator)
+    return calibration.prior(channels)
+
+
+def refuse_for_unknowns(calibration: Any) -> None:
+    """Raise if there is a calibration, where the operator has unknown parameters."""
+    if calibration is not None:
+        raise ArgumentError(
+            "calibration is given and the operator has unknown parameters; a calibration is of one operator. "
+            "Find them first, then reconstruct with operator.with_values(...)."
+        )
+
+
 def several(priors: Any, strength: Any) -> Any:
     """The priors to choose from, checked as a list."""
     if len(priors) < 2:

@@ -14,7 +14,16 @@ from recon._arguments import (
     offset_subtracted,
     where_measured,
 )
-from recon._decide import decide_noise, decide_prior, decide_strength, require_balance, several, undecided
+from recon._decide import (
+    decide_calibrated,
+    decide_noise,
+    decide_prior,
+    decide_strength,
+    refuse_for_unknowns,
+    require_balance,
+    several,
+    undecided,
+)
 from recon._natural_solver import decide_solver
 from recon._plug_and_play import denoiser_of, usual_strength
 from recon.decisions import Decision, Plan, Request
@@ -46,13 +55,14 @@ def plan(
     progress: bool = False,
     rng: Any = None,
     uncertainty: bool = False,
+    calibration: Any = None,
     return_info: bool = False,
 ) -> Plan:
     """Say what :func:`recon.reconstruct` would do with the same arguments, without solving.
 
     Parameters
     ----------
-    y, operator, prior, solver, noise, strength, x0, bounds, channel_axis, max_iter, tol, callback
+    y, operator, prior, solver, noise, strength, x0, bounds, channel_axis, max_iter, tol, callback, calibration
         As for :func:`recon.reconstruct`; its other arguments do not matter here.
 
     Returns
@@ -63,6 +73,7 @@ def plan(
     if isinstance(operator, Family):
         from recon._joint import announced, settled
 
+        refuse_for_unknowns(calibration)
         values, _, reason = settled(y, operator, channel_axis)
         known = plan(
             y, operator.with_values(**values), prior=prior, solver=solver, noise=noise, strength=strength, x0=x0,
@@ -71,7 +82,7 @@ def plan(
         return announced(known, operator, values, reason)
     return prepare(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
-        channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
+        channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback, calibration=calibration,
     ).plan  # fmt: skip
 
 
@@ -89,6 +100,7 @@ def prepare(
     max_iter: int | None,
     tol: float | None,
     callback: Any,
+    calibration: Any = None,
 ) -> Request:
     """Check every argument of a reconstruction and decide what is left to decide."""
     decisions: dict[str, Decision] = {}
@@ -115,11 +127,18 @@ def prepare(
         f"tol {goal:g}, at most {limit} steps", "estimated distance to the limit, relative to the image"
     )
 
+    if calibration is not None:
+        channels = channel_axis is not None
+        prior = decide_calibrated(calibration, operator, channels, prior=prior, solver=solver, strength=strength)
+
     def planned(prior: Any) -> Plan:
         own = dict(decisions)
         stop = own.pop("stop")
         whole, tunable = decide_prior(prior, y, bounds, operator, channel_axis is not None, own)
         build = decide_solver(solver, model, whole, operator, own)
+        if calibration is not None:
+            build = calibration.build(model)
+            own["solver"] = Decision("dpir", f"calibrated: {calibration}")
         usual = None if denoiser_of(whole) is None else usual_strength(y, model)
         number, criterion = decide_strength(strength, tunable, judge, usual, own)
         if strength == "joint":

@@ -13,6 +13,7 @@ import numpy as np
 
 from recon import _large
 from recon._arguments import channels_back
+from recon._decide import refuse_for_unknowns
 from recon._first_guess import first_guess
 from recon._memory import shortage
 from recon._nonlinear import is_nonlinear
@@ -48,6 +49,7 @@ def reconstruct(
     progress: bool = False,
     rng: Any = None,
     uncertainty: bool = False,
+    calibration: Any = None,
     return_info: bool = False,
 ) -> Any:
     """Reconstruct the image ``x`` of ``y = A x + noise``, or of ``y = F(x) + noise``: nothing to tune.
@@ -93,6 +95,8 @@ def reconstruct(
     uncertainty : bool
         Also estimate how wrong each pixel may be, by eight simulated measurements of the result: ``info.uncertainty``,
         in the unit and of the shape of the image. See :mod:`recon.uncertainty` for what it cannot see.
+    calibration : Calibration, optional
+        What :func:`recon.calibrate` found for this operator; it decides prior, solver and strength.
     return_info : bool
         Also return what was decided and how it went.
 
@@ -119,6 +123,7 @@ def reconstruct(
     if isinstance(operator, Family):
         from recon._joint import with_unknowns
 
+        refuse_for_unknowns(calibration)
         given = {
             "prior": prior, "solver": solver, "noise": noise, "strength": strength, "x0": x0, "bounds": bounds,
             "max_iter": max_iter, "tol": tol, "callback": callback, "progress": progress, "rng": rng,
@@ -132,7 +137,7 @@ def reconstruct(
     begin = time.perf_counter()
     request = prepare(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
-        channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback,
+        channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback, calibration=calibration,
     )  # fmt: skip
     rng = np.random.default_rng(0 if rng is None else rng)
     short = shortage(request.plan.memory)

@@ -53,8 +53,8 @@ def descend(
     constants.
     """
     found, value = dict(weights), float("nan")
-    for k in range(steps):
-        error = checked(loss(bound(module, found)), f"support loss of inner step {k}")
+    for _ in range(steps):
+        error = checked(loss(bound(module, found)), "support loss")
         gradients = torch.autograd.grad(
             error, list(found.values()), create_graph=second_order, allow_unused=True, materialize_grads=True
         )
@@ -75,7 +75,7 @@ def checked(loss: Any, name: str) -> Tensor:
         )
     if not bool(torch.isfinite(loss.detach())):
         raise NonFiniteError(
-            f"the {name} is {float(loss.detach())}; expected a finite number. Lower the rate, or look for NaN in "
-            "the task."
+            f"the {name} is {float(loss.detach())}; expected a finite number. Lower the rate or take fewer steps, or "
+            "look for NaN in the task."
         )
     return loss

@@ -1,0 +1,95 @@
+"""The search for what suits one instrument, on simulated measurements."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recon._plug_and_play import usual_strength
+from recon.noise import Gaussian
+
+if TYPE_CHECKING:
+    from recon.calibration import Calibration
+
+LENGTHS = (8, 16, 24, 32, 48)
+"""Numbers of steps to choose from."""
+FIRST_MOVES = (4.0, 2.0)
+"""Factors by which weight and level are tried first; their roots are later ones."""
+FINEST = 1.1
+ENOUGH = 0.05
+"""Gain in dB for which half as many steps again are not too many."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A simulated measurement and what it is of."""
+
+    truth: np.ndarray
+    operator: Any
+    y: np.ndarray
+    noise: Gaussian
+    start: np.ndarray
+
+    @classmethod
+    def of(cls, operator: Any, truth: np.ndarray, level: float, rng: np.random.Generator) -> Scan:
+        from recon._first_guess import first_guess
+        from recon.bench.problems import noisy
+
+        clean = operator(truth)
+        sigma = level * float(np.linalg.norm(clean)) / math.sqrt(clean.size)
+        y = noisy(clean, operator, sigma, int(rng.integers(2**31)))
+        return cls(truth, operator, y, Gaussian(sigma), first_guess(operator, y))
+
+    def psnr(self, calibration: Calibration) -> float:
+        """Of the reconstruction, over the range of the truth."""
+        from solvers import LeastSquares
+        from solvers.loop import unroll
+
+        build = calibration.build(self.noise)
+        algorithm = build(LeastSquares(self.operator, self.y), calibration.prior(), usual_strength(self.y, self.noise))
+        image = unroll(algorithm, self.start, algorithm.length)
+        error = float(np.mean(np.abs(image - self.truth) ** 2))
+        return 10 * math.log10(float(np.ptp(np.abs(self.truth))) ** 2 / max(error, 1e-30))
+
+
+def mean_psnr(calibration: Calibration, scans: Sequence[Scan]) -> float:
+    """Over the scans."""
+    return float(np.mean([scan.psnr(calibration) for scan in scans]))
+
+
+def search(start: Calibration, scans: Sequence[Scan], deadline: float) -> Calibration:
+    """Pattern search over weight, level and number of steps, in finer and finer moves, until the time is up."""
+    began = time.perf_counter()
+    best, value = start, mean_psnr(start, scans)
+    slowest = time.perf_counter() - began
+
+    def tried(candidate: Calibration, least: float = 0.0) -> bool:
+        nonlocal best, value, slowest
+        begin = time.perf_counter()
+        if begin + slowest > deadline:
+            return False
+        found = mean_psnr(candidate, scans)
+        slowest = max(slowest, time.perf_counter() - begin)
+        if found > value + least:
+            best, value = candidate, found
+            return True
+        return False
+
+    moves = FIRST_MOVES
+    while max(moves) > FINEST and time.perf_counter() + slowest < deadline:
+        improved = False
+        for name, factor in product(("weight", "level"), (-1, 1)):
+            move = moves[0] if name == "weight" else moves[1]
+            while tried(replace(best, **{name: getattr(best, name) * move**factor})):
+                improved = True
+        for length in LENGTHS:
+            if length > (best.length or 0):
+                improved |= tried(replace(best, length=length), ENOUGH)
+        moves = moves if improved else (moves[0] ** 0.5, moves[1] ** 0.5)
+    return best
