@@ -74,9 +74,11 @@ class CameraResponse(Parametrised, PointwiseOperator):
 
     @classmethod
     def neutral(cls, name: str, unknown: Unknown, arguments: dict[str, Any]) -> np.ndarray:
-        straight = np.zeros(unknown.shape or (1,))
-        straight[0] = 1.0
-        return straight
+        if unknown.shape in (None, (1,)):
+            return np.ones(1)
+        usual = np.zeros(unknown.shape)
+        usual[:2] = 0.1, 0.9  # nearly squares, as cameras have it: from a straight line, steps end where a curve falls
+        return usual
 
     def in_parameter(self, name: str, x: np.ndarray) -> Operator:
         return _OfTheCurve(self._response.parameter, np.asarray(x, dtype=float))
