@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import meta_classes, meta_sine
+from benchmarks import meta_adapt, meta_classes, meta_sine
 
 
 def main() -> None:
-    sections = {"sine": meta_sine.report, "classes": meta_classes.report}
+    sections = {
+        "sine": meta_sine.report,
+        "classes": meta_classes.report,
+        "denoiser": meta_adapt.denoiser,
+        "instruments": meta_adapt.instruments,
+    }
     for name in sys.argv[1:] or sections:
         sections[name]()
 
