@@ -48,7 +48,8 @@ class Layout:
         batch = math.prod(shape[: len(shape) - core]) // channels
         if packed.shape[1] != channels:
             pairs = packed.reshape((batch, channels, 2, *packed.shape[2:]))
-            packed = pairs[:, :, 0] + 1j * pairs[:, :, 1]
+            packed = np.empty((batch, channels, *packed.shape[2:]), np.result_type(packed.dtype, np.complex64))
+            packed.real, packed.imag = pairs[:, :, 0], pairs[:, :, 1]
         if channel is None:
             return packed.reshape(shape)
         moved = np.moveaxis(np.empty(shape, bool), channel, -core - 1).shape

@@ -10,7 +10,6 @@ from typing import Any
 from recon._selection_problem import Choice, Rival
 from recon.selection import common_risks
 
-SAMPLED = "seen and unseen"  # the criterion that holds samples out
 FACTOR = 3.0  # between the balances tried
 MOST_STEPS = 3  # to one side
 CHANCE = 1e-3  # relative difference of risks that says nothing
@@ -19,9 +18,6 @@ CHANCE = 1e-3  # relative difference of risks that says nothing
 def best_of(searches: Sequence[Callable[..., Choice]], names: Sequence[str]) -> tuple[int, Choice]:
     """Which search of a strength, one for each prior, found the smallest predicted risk; all figures are kept."""
     choices = [search() for search in searches]
-    held = [choice.criterion == SAMPLED for choice in choices]
-    if any(held):  # then for all of them
-        choices = [c if h else search(hold_out=True) for c, h, search in zip(choices, held, searches, strict=True)]
     risks = common_risks(choices)
     best = min(range(len(choices)), key=risks.__getitem__)
     return best, replace(choices[best], rivals=_rivals(names, choices))
@@ -31,14 +27,13 @@ def balanced(prior: Any, search: Callable[..., Choice]) -> tuple[Any, Choice]:
     """The prior with the balance of its weights that makes the predicted risk small, and the strength with it.
 
     The balance moves by factors of three, each with a search of the strength that starts from the last one, to the side
-    on which the risk falls and for as long as it does. ``search(prior, first, hold_out)`` chooses a strength.
+    on which the risk falls and for as long as it does. ``search(prior, first)`` chooses a strength.
     """
     found = {0: (prior, search(prior))}
-    hold_out = found[0][1].criterion == SAMPLED
     for side in (1, -1):
         for step in range(side, side * (MOST_STEPS + 1), side):
             variant = prior.rebalanced(FACTOR**step)
-            found[step] = variant, search(variant, found[step - side][1].strength, hold_out)
+            found[step] = variant, search(variant, found[step - side][1].strength)
             if _best(found) != step:
                 break
         if _best(found) > 0:

@@ -2,57 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from recon._predicted import Figures, Predicted
-from recon._search import FACTOR
-from recon._selection_problem import Problem, background
-from recon._warm import Settling, Warm
+from recon._predicted import Figures, Predicted, expected_precision
+from recon._selection_problem import Problem
+from recon.noise import Poisson
 from solvers import arrays
 from solvers.arrays import Array
 
 HELD_OUT = 0.1  # fraction of the samples kept back
-HELD_SETTLED = 0.02  # the same over the risk itself
+HELD_SETTLED = 0.02  # change of their risk still to come, over that risk, at which a solve ends
 NEARBY = 3.0  # width of the neighbourhood that a sample stands for, in samples
 TINY = 1e-30
 
 
-class HeldOut(Warm):
-    """Prediction of samples that the reconstruction was not shown.
+class SeenAndUnseen(Predicted):
+    """Risk of all that the operator could measure: predicted for the samples seen, held-out for the others.
 
-    Each stands for those around it that were not measured: in the middle of k-space, where nearly all are, for hardly
-    any. Pixels count alike.
+    The samples held out are shown to no solve of the search. Each stands for those around it that were not measured: in
+    the middle of k-space, where nearly all are, for hardly any. Pixels count alike.
     """
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
-        operator = problem.operator
-        measured = np.broadcast_to(True if operator.sampling is None else operator.sampling, operator.out_shape)
+        operator, y = problem.operator, problem.y
+        measured = np.broadcast_to(operator.sampling, operator.out_shape)
         back = measured & (rng.random(operator.out_shape) < HELD_OUT)
-        weights = back * (1.0 if operator.selects else unseen_nearby(measured))
-        self.back = arrays.asarray(weights**0.5, problem.y)
-        alike = arrays.size(problem.y) // back.size * (2 if arrays.is_complex(problem.y) else 1)
-        self.count = max(alike * float(weights.sum()), TINY)
-        kept = operator.with_sampling(measured & ~back)
-        super().__init__(problem, kept, problem.y * arrays.asarray(measured & ~back, problem.y), problem.x0)
+        self.seen = arrays.asarray(measured & ~back, y)
+        self.nearby = not operator.selects  # a pixel held out comes back as a whole, and those around it follow slowly
+        super().__init__(replace(problem, operator=operator.with_sampling(measured & ~back), y=y * self.seen), rng)
+        self.whole, self.share = problem, float(measured.mean())
+        unseen = arrays.asarray(back * (1.0 if operator.selects else unseen_nearby(measured)), y)
+        alike = arrays.size(y) // back.size * (2 if arrays.is_complex(y) else 1)
+        self.unseen_count = max(alike * arrays.to_float(unseen.sum()), TINY)
+        self.unseen = unseen * expected_precision(problem) if isinstance(problem.noise, Poisson) else unseen
 
-    def measure(self, strength: float) -> float:
-        settling = Settling(
-            self._figures, lambda risk: (risk, max(self.noticed, HELD_SETTLED * self.problem.slack * risk)), self.pace
-        )
-        self.solve(strength, settling)
-        return settling.result()
+    def _figures(self, images: Array) -> Figures:
+        misfit = self.misfit(self.whole, images[0])
+        unseen = arrays.to_float(arrays.dot(misfit, self.unseen * misfit)) / self.unseen_count
+        return replace(self._judged(images, self.seen * misfit), unseen=unseen)
 
-    def propose(self, strength: float, figures: float) -> float | None:
-        """Fewer samples want a stronger prior."""
-        return strength * FACTOR
+    def _risk(self, figures: Figures) -> tuple[float, float]:
+        seen, noticed = super()._risk(figures)
+        unseen = max(noticed, HELD_SETTLED * self.problem.slack * figures.unseen)
+        return self._both(seen, figures), self.share * noticed + (1 - self.share) * unseen
 
-    def _figures(self, image: Array) -> float:
-        fit = self.problem.operator(image) + background(self.problem.noise)
-        misfit = (fit - self.problem.y) * self.back
-        return arrays.to_float(arrays.dot(misfit, misfit)) / self.count
+    def rank(self, tried: list[Figures]) -> list[float]:
+        risks = super().rank(tried)
+        self.best = None  # risks with held-out samples are comparable as they are
+        return [self._both(risk, figures) for risk, figures in zip(risks, tried, strict=True)]
 
-    def rank(self, tried: list[float]) -> list[float]:
-        return tried
+    def _both(self, seen: float, figures: Figures) -> float:
+        # Both estimates carry the same noise variance on top, so their weighted sum is the risk plus a constant.
+        return self.share * seen + (1 - self.share) * figures.unseen
 
 
 def unseen_nearby(measured: np.ndarray) -> np.ndarray:
@@ -61,28 +64,3 @@ def unseen_nearby(measured: np.ndarray) -> np.ndarray:
 
     share = gaussian_filter(measured.astype(np.float64), NEARBY, mode="nearest").clip(TINY, 1.0)
     return (1 - share) / share
-
-
-class SeenAndUnseen:
-    """Risk of all that the operator could measure: predicted for the samples seen, held-out for the others."""
-
-    def __init__(self, problem: Problem, seen: Predicted, unseen: HeldOut):
-        self.seen, self.unseen = seen, unseen
-        self.share = float(np.mean(problem.operator.sampling))
-
-    @property
-    def noticeable(self) -> float:
-        return self.seen.noticeable
-
-    def propose(self, strength: float, figures: tuple[Figures, float]) -> float | None:
-        return self.seen.propose(strength, figures[0])
-
-    def measure(self, strength: float) -> tuple[Figures, float]:
-        seen = self.seen.measure(strength)
-        self.unseen.follow(self.seen)
-        return seen, self.unseen.measure(strength)
-
-    def rank(self, tried: list[tuple[Figures, float]]) -> list[float]:
-        # Both estimates carry the same noise variance on top, so their weighted sum is the risk plus a constant.
-        seen = self.seen.rank([figures for figures, _ in tried])
-        return [self.share * r + (1 - self.share) * h for r, (_, h) in zip(seen, tried, strict=True)]

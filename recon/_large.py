@@ -16,7 +16,7 @@ import numpy as np
 
 from recon import _predicted
 from recon._held_out import HELD_OUT
-from recon._predicted import BALANCE, INTERPOLATES, PASSED, Figures
+from recon._predicted import PASSED, Figures
 from recon._search import minimise
 from recon._selection_problem import Choice, Problem, measured_count
 from recon._stages import SEARCH_MAX_ITER, balanced_strength, builder, with_choice, with_tolerance
@@ -44,8 +44,6 @@ def applies(request: Request) -> bool:
     if plan.solver is not ADMM or request.x0 is not None or not isinstance(plan.noise, Gaussian):
         return False
     if plan.criterion not in (None, "gcv", "sure", "seen and unseen"):
-        return False
-    if getattr(request, "candidates", ()) or getattr(request, "joint", False):
         return False
     return arrays.size(y) > LARGE and supported(LeastSquares(request.operator, y), plan.prior, y)
 
@@ -134,10 +132,7 @@ class Predicted(_predicted.Predicted):
         return Figures(residual[0], divergence[0], residual[1], divergence[1])
 
     def propose(self, strength: float, figures: Figures) -> float | None:
-        if not figures.divergence < INTERPOLATES:
-            return None
-        fitted = BALANCE * self._variance(figures) * figures.divergence * self.count
-        return strength * fitted / self.penalty if self.penalty > 0 < fitted else None
+        return self._in_balance(strength, figures, self.penalty)
 
     def _signs(self) -> np.ndarray:
         """The probe, over its width; made again each time rather than kept."""

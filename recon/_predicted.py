@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,13 @@ from recon.noise import Poisson
 from solvers import arrays
 from solvers.arrays import Array
 
-BALANCE = 1.5  # strength * prior(x) at the best strength, over the variance of the noise that is fitted; 1 to 3
+# strength * prior(x) at the best strength, over the variance of the noise that is fitted: a constant, and a part that
+# grows with the share of the measurement that is fitted (of the problems of benchmarks.strength).
+BALANCE, BALANCE_FITTED = 1.4, 1.8
 NOTICEABLE = 0.3  # gain over the best trial, relative to the noise fitted, up to which a parabola is believed
 INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
-SETTLED = 0.1  # change of the risk still to come, over that of the noise fitted, at which a solve ends
+SETTLED = 0.2  # change of the risk still to come, over that of the noise fitted, at which a solve ends
+FLAT = 1e-6  # differences of a spectrum below which it is a number
 PASSED = 1e-2  # squared transfer, of the largest, below which a frequency counts as not passed
 
 
@@ -30,6 +34,7 @@ class Figures:
     divergence: float  # b . (A x(y + eps b) - A x(y)) / eps
     image_residual: float  # both again, with the weights that carry them over to the image
     image_divergence: float
+    unseen: float = 0.0  # |y' - A' x|^2 of the samples held out, over their number
 
 
 class Predicted(Warm):
@@ -39,20 +44,24 @@ class Predicted(Warm):
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         y = problem.y
-        self.measured: dict[float, Figures] = {}  # by the logarithm of the strength
         self.count = measured_count(problem.operator, y)
         self.weights, probe, self.gain = _probe(problem, rng)
         self.filter: Any = None if isinstance(problem.noise, Poisson) else _to_image(problem)
         xp = arrays.namespace(y)
         super().__init__(problem, problem.operator, xp.stack([y, y + probe]), xp.stack([problem.x0] * 2))
+        # Products with A x are products with x: one application in place of one at every look.
+        self.back = None if is_nonlinear(problem.operator) else self._carried(problem.operator.adjoint)
+
+    def _carried(self, adjoint: Callable[[Array], Array]) -> tuple[Array, Array]:
+        """What a change of the image is multiplied by for the divergence, as it is and carried over to the image."""
+        plain = adjoint(self.gain)
+        return plain, plain if self.filter is None else adjoint(self._filtered(self.gain))
 
     def measure(self, strength: float) -> Figures:
-        key = round(math.log(strength), 9)
-        if key not in self.measured:
-            settling = Settling(self._figures, self._risk, self.pace)
-            self.solve(strength, settling)
-            self.measured[key] = settling.result()
-        return self.measured[key]
+        settling = Settling(self._figures, self._risk, self.pace)
+        self.solve(strength, settling)
+        found: Figures = settling.result()
+        return found
 
     def _risk(self, figures: Figures) -> tuple[float, float]:
         """Of one strength alone; and what change of it matters."""
@@ -63,13 +72,30 @@ class Predicted(Warm):
         return figures.image_residual + 2 * variance * figures.image_divergence, self.noticed
 
     def _figures(self, images: Array) -> Figures:
+        return self._judged(images, self.misfit(self.problem, images[0]))
+
+    def _judged(self, images: Array, misfit: Array) -> Figures:
+        residual = self._mean(misfit, self.weights * misfit)
+        divergence, image_divergence = self._divergences(images)
+        image_residual = residual if self.filter is None else self._mean(misfit, self._filtered(misfit))
+        return Figures(residual, divergence, image_residual, image_divergence)
+
+    def _divergences(self, images: Array) -> tuple[float, float]:
+        if self.back is not None:
+            change = images[1] - images[0]
+            plain = self._mean(self.back[0], change)
+            return plain, plain if self.filter is None else self._mean(self.back[1], change)
         fit, shifted = self.operator(images)
-        misfit, response = self.problem.y - (fit + background(self.problem.noise)), shifted - fit
-        residual, divergence = self._mean(misfit, self.weights * misfit), self._mean(self.gain, response)
-        if self.filter is None:
-            return Figures(residual, divergence, residual, divergence)
-        image_residual = self._mean(misfit, self._filtered(misfit))
-        return Figures(residual, divergence, image_residual, self._mean(self.gain, self._filtered(response)))
+        plain = self._mean(self.gain, shifted - fit)
+        return plain, plain if self.filter is None else self._mean(self.gain, self._filtered(shifted - fit))
+
+    @staticmethod
+    def misfit(problem: Problem, image: Array) -> Array:
+        """``y - A x``, zero where nothing is measured."""
+        misfit = problem.y - (problem.operator(image) + background(problem.noise))
+        if problem.operator.sampling is None or not background(problem.noise):
+            return misfit
+        return misfit * arrays.asarray(problem.operator.sampling, misfit)
 
     def rank(self, tried: list[Figures]) -> list[float]:
         validated = [gcv(f) for f in tried]
@@ -85,13 +111,19 @@ class Predicted(Warm):
         return risks
 
     def propose(self, strength: float, figures: Figures) -> float | None:
-        """Where the prior would be in balance with the noise fitted: ``strength * prior(x) = BALANCE sigma^2 div``."""
+        """Where the prior would be in balance with the noise fitted."""
         penalty = getattr(self.family, "penalty", None)
-        if penalty is None or not figures.divergence < INTERPOLATES:
+        if penalty is None:
             return None
-        fitted = BALANCE * self._variance(figures) * figures.divergence * self.count
-        value = arrays.to_float(penalty(self.kept[-1][0].x[self.item]))
-        return strength * fitted / value if value > 0 < fitted else None
+        return self._in_balance(strength, figures, arrays.to_float(penalty(self.kept[-1][0].x[self.item])))
+
+    def _in_balance(self, strength: float, figures: Figures, penalty: float) -> float | None:
+        """Where ``strength * prior(x) = c sigma^2 div``, with the penalty at another strength."""
+        if not figures.divergence < INTERPOLATES:
+            return None
+        balance = BALANCE + BALANCE_FITTED * figures.divergence
+        fitted = balance * self._variance(figures) * figures.divergence * self.count
+        return strength * fitted / penalty if penalty > 0 < fitted else None
 
     def _variance(self, figures: Figures) -> float:
         if isinstance(self.problem.noise, Poisson):
@@ -102,6 +134,8 @@ class Predicted(Warm):
         return arrays.to_float(arrays.dot(a, b)) / self.count
 
     def _filtered(self, array: Array) -> Array:
+        if isinstance(self.filter, float):
+            return self.filter * array
         if callable(self.filter):
             return self.filter(array)
         return arrays.filter_fourier(array, self.filter, len(self.operator.in_shape))
@@ -120,7 +154,7 @@ def level_of(figures: Figures) -> float:
 
 
 def _to_image(problem: Problem) -> Any:
-    """Spectrum of ``(A A^H / |A|^2 + PASSED)^-1`` where the operator is a convolution, else None.
+    """Spectrum of ``(A A^H / |A|^2 + PASSED)^-1`` where the operator is a convolution, a number if flat, else None.
 
     Where it is not linear, the same by its derivative at the first guess, as a callable.
     """
@@ -130,7 +164,8 @@ def _to_image(problem: Problem) -> Any:
     if transfer is None:
         return None
     gram = np.abs(transfer) ** 2
-    return 1.0 / (gram / gram.max() + PASSED)
+    weights = 1.0 / (gram / gram.max() + PASSED)
+    return float(weights.flat[0]) if np.ptp(weights) < FLAT else weights
 
 
 def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Array]:
@@ -141,16 +176,22 @@ def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Arra
     y, operator = problem.y, problem.operator
     signs = _signs(y, operator, rng)
     if isinstance(problem.noise, Poisson):
-        mean = arrays.namespace(y).clip(operator(problem.x0) + background(problem.noise), min=1.0)
+        precision = expected_precision(problem)
         counts = arrays.namespace(y).clip(y, min=0.0)
         # Not beyond zero: scaled counts may be smaller than one.
         width = arrays.namespace(y).minimum(0.1 * counts**0.5, counts)
-        return 1.0 / mean, width * signs, signs * (counts / (width + (counts == 0))) / mean
+        return precision, width * signs, signs * (counts / (width + (counts == 0))) * precision
     level = problem.noise.sigma
     if not level > 0:  # noiseless: any small probe shows the divergence
         level = 1e-3 * arrays.to_float(arrays.norm(y)) / math.sqrt(arrays.size(y))
     width = 0.1 * level
     return 1.0, width * signs, signs * (1.0 / width)
+
+
+def expected_precision(problem: Problem) -> Array:
+    """Inverse variance of photon counts, by the first guess."""
+    mean = problem.operator(problem.x0) + background(problem.noise)
+    return 1.0 / arrays.namespace(mean).clip(mean, min=1.0)
 
 
 def _signs(y: Array, operator: Any, rng: np.random.Generator) -> Array:

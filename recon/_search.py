@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ FACTOR = 2.5  # spacing of the strengths tried
 FINE = 1.5  # spacing at which the search ends in any case
 FARTHEST = 27.0  # factor by which a proposal may lead away from the first strength
 MAX_TRIALS = 14
+TRUST = 1 / 3  # share of the best trial's proposal in the end
 LEVEL = 1e-4  # relative change of the risk that is no change
 
 
@@ -28,7 +29,6 @@ def minimise(
     start: float,
     *,
     enough: float = 0.0,
-    before: Sequence[float] = (),
     propose: Callable[[float, Any], float | None] = lambda strength, figures: None,
     matters: Callable[[], float] = lambda: 0.0,
 ) -> tuple[float, tuple[Trial, ...]]:
@@ -44,25 +44,28 @@ def minimise(
         First strength.
     enough : float
         Risk below which a search that leads ever further ends; it also ends where the risk is flat.
-    before : sequence of float
-        Strengths to look at before the first one.
     propose : callable
-        From the first strength and its figures, a better strength or None.
+        From the strength measured last and its figures, a better strength or None. The second trial is where the first
+        one's proposal is; the end is a third of the way from the vertex of the parabola to the best trial's proposal:
+        their errors have nothing to do with each other.
     matters : callable
         What a parabola may promise over the best strength tried and yet be believed without a trial.
     """
-    figures: dict[float, Any] = {math.log(strength / start): measure(strength) for strength in before}
+    figures: dict[float, Any] = {}
+    proposals: dict[float, float | None] = {}
     tried: dict[float, float] = {}
     t, steps = 0.0, 0
     while len(tried) < MAX_TRIALS:
-        figures[t] = measure(start * math.exp(t))
+        strength = start * math.exp(t)
+        figures[t] = measure(strength)
+        proposals[t] = _log_ratio(propose(strength, figures[t]), start)
         risks = rank(list(figures.values()))
         tried = {at: r if math.isfinite(r) else math.inf for at, r in zip(figures, risks, strict=True)}
         points = sorted(tried)
         best = min(points, key=tried.__getitem__)
         i = points.index(best)
         if len(points) == 1:
-            t = _second(start, propose(start, figures[t]), interpolates=math.isinf(tried[best]))
+            t = _second(proposals[t], interpolates=math.isinf(tried[best]))
         elif math.isinf(tried[best]):  # nothing but interpolation so far
             t = points[-1] + math.log(FACTOR)
         elif i in (0, len(points) - 1):
@@ -75,18 +78,26 @@ def minimise(
             t, gain = _vertex(points[i - 1 : i + 2], tried)
             width = points[i + 1] - points[i - 1]
             if width <= 2 * math.log(FINE) or abs(t - best) < 0.4 * math.log(FINE) or gain <= matters():
-                best = t
+                best = _towards(proposals[best], t, points[i - 1], points[i + 1])
                 break
     trials = tuple(Trial(start * math.exp(t), value) for t, value in tried.items())
     return start * math.exp(best), trials
 
 
-def _second(start: float, proposal: float | None, *, interpolates: bool) -> float:
+def _log_ratio(proposal: float | None, start: float) -> float | None:
+    return math.log(proposal / start) if proposal is not None and 0 < proposal < math.inf else None
+
+
+def _second(proposal: float | None, *, interpolates: bool) -> float:
     """Log of the second strength over the first: where the proposal is, but not so near that nothing is learned."""
-    if proposal is None or not 0 < proposal < math.inf:
+    if proposal is None:
         return math.log(FACTOR) if interpolates else -math.log(FACTOR)
-    t = math.log(proposal / start)
-    return math.copysign(min(max(abs(t), math.log(FACTOR)), math.log(FARTHEST)), t)
+    return math.copysign(min(max(abs(proposal), math.log(FACTOR)), math.log(FARTHEST)), proposal)
+
+
+def _towards(proposal: float | None, vertex: float, left: float, right: float) -> float:
+    """The vertex, moved towards the proposal where that is in the bracket."""
+    return vertex + TRUST * (proposal - vertex) if proposal is not None and left < proposal < right else vertex
 
 
 def _flat(points: list[float], values: dict[float, float], i: int) -> bool:

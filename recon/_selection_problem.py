@@ -16,7 +16,7 @@ from solvers import arrays
 from solvers.arrays import Array
 
 USUAL_TOL = 5e-3  # of the solves of a search
-OF_FRAMES = 0.02  # their risk falls for long by little: judged as usual, up to 0.9 dB was lost (benchmarks.frames)
+OF_FRAMES = 0.01  # their risk falls for long by little: judged as usual, up to 0.9 dB was lost (benchmarks.frames)
 COMPARED_TOL = 1e-3  # the same where risks of different priors are to be compared
 
 
@@ -35,6 +35,7 @@ class Choice:
     rivals: tuple[Rival, ...] = ()  # every prior that was compared, or balance of its weights
     chosen: str = ""  # the balance chosen
     unsettled: tuple[float, ...] = ()  # strengths at which the solver had not settled
+    nearby: bool = True  # whether the start is near the solution of the whole problem
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from solvers.arrays import Array
 from solvers.loop import Solution, solve
 
 SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
+WARM_LOOKS = 4  # steps between looks at a solve that goes on from one of the search
 UNSEEN = 0.1  # distance from the limit that does not matter, over the noise carried back to the image
 LOOSEST = 5.0  # however noisy, the tolerance is at most this many times the usual one
 
@@ -78,9 +79,9 @@ def with_strength(request: Request, start: Array, rng: np.random.Generator) -> t
         return plan, None
     seed = int(rng.integers(2**32))  # the same probe for each prior, so that their risks can be compared
 
-    def search(plan: Plan, prior: Any, first: float | None = None, hold_out: bool | None = None) -> Choice:
+    def search(plan: Plan, prior: Any, first: float | None = None) -> Choice:
         of = replace(request, plan=replace(plan, prior=prior))
-        return _search(of, start, np.random.default_rng(seed), first, hold_out)
+        return _search(of, start, np.random.default_rng(seed), first)
 
     if request.candidates:
         names = [c.decisions["prior"].choice for c in request.candidates]
@@ -95,9 +96,7 @@ def with_strength(request: Request, start: Array, rng: np.random.Generator) -> t
     return with_choice(replace(request, plan=plan), choice), choice
 
 
-def _search(
-    request: Request, start: Array, rng: np.random.Generator, first: float | None, hold_out: bool | None
-) -> Choice:
+def _search(request: Request, start: Array, rng: np.random.Generator, first: float | None) -> Choice:
     """The strength of one prior."""
     plan = request.plan
     assert plan.criterion is not None
@@ -108,7 +107,7 @@ def _search(
         patience=2 if compared else 1, early=not compared,
     )  # fmt: skip
     first = first_strength(request, start) if first is None else first
-    return choose_strength(problem, first, plan.criterion, rng, hold_out=hold_out)
+    return choose_strength(problem, first, plan.criterion, rng)
 
 
 def with_choice(request: Request, choice: Choice) -> Plan:
@@ -166,10 +165,10 @@ def final_solve(
         # A first guess may be nearer than the search came, at strengths that were mostly larger.
         state = min((state, algorithm.init(start)), key=lambda found: arrays.to_float(algorithm.objective(found.x)))
     # A state of the search has settled before, at a strength nearby.
+    watch: dict[str, Any] = {"patience": 1, "look_every": WARM_LOOKS} if choice is not None and choice.nearby else {}
     return solve(
-        algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, patience=2 if choice is None else 1,
-        region=request.operator.interior,
-        callback=callback, progress=progress,
+        algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, region=request.operator.interior,
+        callback=callback, progress=progress, **watch,
     )  # fmt: skip
 
 

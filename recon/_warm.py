@@ -11,7 +11,6 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.loop import Status, solve
 
-FIRST = 0.5  # how much more strictly the first solve is judged, which the others start from
 SHARE = 0.33  # least steps of the others, over those of the first
 FEWEST = 4  # steps of a solve that starts from another, half of those of the first
 LOOK_EVERY = 2  # steps from one look at the risk to the next
@@ -24,12 +23,13 @@ class Warm:
     """Solves one strength after another, each from the state of the nearest one."""
 
     item: int | None = None  # which of a batch is the measurement itself
+    nearby = True  # whether the last state is near the solution of the whole problem
     noticeable = 0.0  # gain of risk up to which a parabola is believed without a trial
 
     def __init__(self, problem: Problem, operator: Any, y: Array, x0: Array):
         self.problem, self.operator, self.y, self.x0 = problem, operator, y, x0
         self.family: Any = None  # the last algorithm; the next one shares what it worked out
-        self.kept: list[tuple[Any, float, int | None]] = []  # last states, their strengths, which item of them to take
+        self.kept: list[tuple[Any, float]] = []  # last states and their strengths
         self.divergence: float | None = None
         self.level: float | None = None
         self.best: Any = None  # figures of the best trial, where the noise level followed from them
@@ -57,7 +57,7 @@ class Warm:
         if found.status in (Status.MAX_ITER, Status.DIVERGED):
             self.unsettled.append(strength)
         few = arrays.size(self.x0) > LARGE
-        self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength, None)]
+        self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength)]
         return found.image
 
     def propose(self, strength: float, figures: Any) -> float | None:
@@ -66,15 +66,9 @@ class Warm:
 
     def warm(self, algorithm: Any) -> Any:
         """A start of ``algorithm``, for the measurement alone, from the last solve."""
-        state, strength, item = self._nearest(algorithm.strength)
-        return algorithm.restart(state, strength, self.item if item is None else item)
+        return algorithm.restart(*self._nearest(algorithm.strength), self.item)
 
-    def follow(self, other: Warm) -> None:
-        """Start the next solve from the last states of another judge."""
-        self.kept = [(state, strength, other.item) for state, strength, _ in other.kept]
-        self.pace, self.noticed = other.pace, other.noticed
-
-    def _nearest(self, strength: float) -> tuple[Any, float, int | None]:
+    def _nearest(self, strength: float) -> tuple[Any, float]:
         return min(self.kept, key=lambda kept: abs(math.log(kept[1] / strength)))
 
 
@@ -86,7 +80,6 @@ class Settling:
 
     def __init__(self, figures: Callable[[Array], Any], risk: Callable[[Any], tuple[float, float]], pace: int):
         self.fewest = 2 * FEWEST if pace == 0 else max(FEWEST, SHARE * pace)
-        self.share = FIRST if pace == 0 else 1.0
         self.figures, self.risk = figures, risk  # of an image; risk and the least change of it that is noticed
         self.images: list[Array] = []  # the last two
         self.found: Any = None  # figures of their mean
@@ -103,7 +96,7 @@ class Settling:
         self.value, self.change = risk, change
         # Changes shrink by q a look; at first, when q is not known, slowly.
         q = min(change / before, SLOWEST) if math.isfinite(before) and before > 0 else UNKNOWN
-        return k >= self.fewest and max(change * q / (1 - q), change) <= noticed * self.share
+        return k >= self.fewest and max(change * q / (1 - q), change) <= noticed
 
     def result(self) -> Any:
         """Figures at the end of the solve."""

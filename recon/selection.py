@@ -19,13 +19,12 @@ that are held out count by how many around them were not measured: what is missi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from recon._held_out import HeldOut, SeenAndUnseen
+from recon._held_out import SeenAndUnseen
 from recon._predicted import Predicted, gcv, level_of
 from recon._search import Trial, minimise
 from recon._selection_problem import Choice, Problem, measured_count
@@ -34,12 +33,9 @@ from recon.noise import Poisson
 from solvers import arrays
 
 ENOUGH = 1e-7  # risk over the power of the measurement (70 dB below it) that need not become smaller
-MOST_FITTED = 0.5  # degrees of freedom over samples from which samples are held out as well
 
 
-def choose_strength(
-    problem: Problem, start: float, criterion: str, rng: np.random.Generator, *, hold_out: bool | None = None
-) -> Choice:
+def choose_strength(problem: Problem, start: float, criterion: str, rng: np.random.Generator) -> Choice:
     """Find the strength with the smallest predicted risk.
 
     Parameters
@@ -49,16 +45,11 @@ def choose_strength(
     start : float
         First strength; the search is bracketed from there.
     criterion : str
-        How a strength is judged: "sure", "gcv", "held-out", "seen and unseen", or one of :mod:`recon._criteria`. "seen
-        and unseen" adds the predicted risk of the samples seen to the held-out one, each with its share.
+        How a strength is judged: "sure", "gcv", "seen and unseen" (the predicted risk of the samples seen and the
+        error of others that are held out, each with its share), or one of :mod:`recon._criteria`.
     rng : numpy.random.Generator
-        Source of the probe and of the samples kept back.
-    hold_out : bool, optional
-        Whether "seen and unseen" holds samples out. By default it does where it needs to; risks that are to be compared
-        must agree in this.
+        Source of the probe and of the samples held out.
     """
-    if criterion == "seen and unseen":
-        return _with_held_out(problem, start, rng, hold_out)
     from recon import _criteria
 
     if criterion in ("discrepancy", "l-curve"):
@@ -66,7 +57,7 @@ def choose_strength(
         strength, trials = seeker.choose(start)
         return _chosen(strength, criterion, trials, seeker)
     judges: dict[str, Callable[[], Any]] = {
-        "held-out": lambda: HeldOut(problem, rng),
+        "seen and unseen": lambda: SeenAndUnseen(problem, rng),
         "whiteness": lambda: _criteria.Whiteness(problem),
     }
     judge = judges.get(criterion, lambda: Predicted(problem, rng))()
@@ -87,32 +78,16 @@ def _chosen(strength: float, criterion: str, trials: tuple[Trial, ...], judge: W
     risk = min(trial.risk for trial in trials)
     return Choice(
         strength, criterion, trials, judge.divergence, judge.level, judge.warm, risk, judge.best,
-        unsettled=tuple(judge.unsettled),
+        nearby=judge.nearby, unsettled=tuple(judge.unsettled),
     )  # fmt: skip
 
 
-def _searched(
-    problem: Problem, judge: Any, start: float, before: Sequence[float] = ()
-) -> tuple[float, tuple[Trial, ...]]:
+def _searched(problem: Problem, judge: Any, start: float) -> tuple[float, tuple[Trial, ...]]:
     power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
     return minimise(
-        judge.measure, judge.rank, start, enough=ENOUGH * power, before=before, propose=judge.propose,
+        judge.measure, judge.rank, start, enough=ENOUGH * power, propose=judge.propose,
         matters=lambda: judge.noticeable,
     )  # fmt: skip
-
-
-def _with_held_out(problem: Problem, start: float, rng: np.random.Generator, hold_out: bool | None) -> Choice:
-    """The smallest predicted risk; where it fits most of the samples, which it judges badly, held-out ones join in."""
-    seen, unseen = Predicted(problem, rng), HeldOut(problem, rng)
-    strength, trials = _searched(problem, seen, start)
-    if hold_out is None:
-        hold_out = seen.divergence is not None and seen.divergence >= MOST_FITTED
-    if not hold_out:
-        return _chosen(strength, "sure" if problem.sigma_known else "gcv", trials, seen)
-    first, *others = sorted((trial.strength for trial in trials), key=lambda tried: abs(math.log(tried / strength)))
-    strength, trials = _searched(problem, SeenAndUnseen(problem, seen, unseen), first, others[:2])
-    seen.best = None
-    return _chosen(strength, "seen and unseen", trials, seen)
 
 
 def natural_criterion(operator: Any, noise: Any, sigma_known: bool) -> str:

@@ -78,6 +78,7 @@ def solve(
     tol: float = 1e-3,
     objective: bool = True,
     patience: int = 2,
+    look_every: int = CHECK_EVERY,
     region: tuple[slice, ...] | None = None,
     overwrite: bool = False,
     callback: Callable[[Any, int], Any] | None = None,
@@ -100,6 +101,8 @@ def solve(
         Whether to record the objective at each look (one more forward operation every few steps).
     patience : int
         Number of looks in a row that must find it so.
+    look_every : int
+        Steps between two looks at the iterate; the first that may end the loop is the second.
     region : tuple of slice, optional
         The part of the trailing axes that is to settle; by default all of the image.
     overwrite : bool
@@ -129,7 +132,7 @@ def solve(
             if callback is not None and callback(state, k):
                 status = Status.STOPPED
                 break
-            if k % CHECK_EVERY == 0 or k == max_iter:
+            if k % look_every == 0 or k == max_iter:
                 verdict = watch.look(state, k)
                 if verdict is not None:
                     status = verdict

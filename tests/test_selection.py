@@ -70,19 +70,23 @@ def test_a_proposal_is_tried_second_and_a_parabola_may_be_believed_untried():
         return 1.0 + (math.log(strength) - math.log(0.2)) ** 2
 
     strength, trials = minimise(
-        risk, lambda risks: risks, 3.0, propose=lambda start, found: start / 10, matters=lambda: math.inf
+        risk, lambda risks: risks, 3.0, propose=lambda s, found: s / 10 if s == 3.0 else None, matters=lambda: math.inf
     )
     assert strength == pytest.approx(0.2, rel=1e-6)
     assert calls[:2] == pytest.approx([3.0, 0.3])
     assert len(trials) == 3
 
 
-def test_strengths_looked_at_before_are_part_of_the_search():
-    strength, trials = minimise(
-        lambda s: (math.log(s) - 1) ** 2, lambda risks: risks, 2.0, before=(1.0, 5.0), matters=lambda: math.inf
-    )
-    assert strength == pytest.approx(math.e, rel=1e-6)
-    assert sorted(t.strength for t in trials) == pytest.approx([1.0, 2.0, 5.0])
+def test_the_search_ends_between_the_vertex_and_what_the_best_trial_proposes():
+    def ended(proposal):
+        return minimise(
+            lambda s: math.log(s) ** 2, lambda risks: risks, 2.0, propose=lambda s, found: proposal,
+            matters=lambda: math.inf,
+        )[0]  # fmt: skip
+
+    assert ended(None) == pytest.approx(1.0)
+    assert ended(1.2) == pytest.approx(1.2 ** (1 / 3))
+    assert ended(100.0) == pytest.approx(1.0)  # outside the bracket
 
 
 def test_sure_finds_the_best_linear_shrinkage():
@@ -164,7 +168,7 @@ def test_held_out_pixels_judge_a_smoothing_prior():
         return RegularisedCG(LeastSquares(operator, measurement), Smooth(), strength)
 
     problem = Problem(A, y, Gaussian(0.05), False, build, y, max_iter=500, tol=1e-6)
-    found = choose_strength(problem, 1.0, "held-out", np.random.default_rng(7))
+    found = choose_strength(problem, 1.0, "seen and unseen", np.random.default_rng(7))
 
     def error(strength):
         from solvers.loop import solve
