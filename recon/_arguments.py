@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._bands import Bands
 from recon.decisions import Decision
 from recon.noise import Poisson, PoissonGaussian
 from recon.operators.affine import Affine
@@ -59,7 +60,8 @@ def channels_back(image: Array, channel_axis: int | None, operator: Any) -> Arra
     """Undo :func:`channels_first` on an image."""
     if channel_axis is None:
         return image
-    return arrays.namespace(image).moveaxis(image, -len(operator.in_shape) - 1, channel_axis)
+    lifted = isinstance(operator, Bands)  # whose images have the bands already
+    return arrays.namespace(image).moveaxis(image, -len(operator.in_shape) - (not lifted), channel_axis)
 
 
 def offset_subtracted(y: Array, operator: Affine, noise: Any, decisions: dict[str, Decision]) -> tuple[Array, Any]:

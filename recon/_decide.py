@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from recon._arguments import checked_bounds
+from recon._bands import weighted_bands
 from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
 from recon._noise_other import Impulse, Speckle
+from recon._nonlinear import is_nonlinear
 from recon.decisions import Decision, Plan
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
 from solvers.arrays import Array
@@ -22,12 +24,21 @@ NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle
 STRENGTHS = ("auto", "joint", "sure", "gcv", "discrepancy", "whiteness", "l-curve")
 
 
-def decide_noise(noise: Any, y: Array, operator: Any, decisions: dict[str, Decision]) -> Working:
+def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: dict[str, Decision]) -> Working:
     """The problem that the solvers see under the noise, and whether its level is known rather than estimated."""
     reason = "given"
     if isinstance(noise, str) and noise == "auto" and getattr(operator, "natural_noise", None):
         noise, reason = operator.natural_noise, "what the operator counts"
     if isinstance(noise, str) and noise in ("auto", "gaussian"):
+        unlike = weighted_bands(y, operator) if bands and not is_nonlinear(operator) else None
+        if unlike is not None:
+            working, levels = unlike
+            said = f"Gaussian, about {levels.min():.3g} to {levels.max():.3g}"
+            decisions["noise"] = Decision(
+                said, f"estimated from the measurement, one level for each of {len(levels)} bands"
+            )
+            decisions["data term"] = Decision(*working.data_term)
+            return working
         sigma = estimate_sigma(y, operator)
         about = "about" if getattr(operator, "neighbours_alike", True) else "below"
         decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", "estimated from the measurement")

@@ -12,6 +12,7 @@ from solvers.arrays import Array
 _MAD_TO_SIGMA = 1.4826  # 1 / Phi^-1(3/4): median absolute deviation of a normal variable
 _RAYLEIGH_MEDIAN = 1.17741  # sqrt(2 log 2): median modulus of a complex normal variable
 _LOWER_SHARE = 0.4377  # mean of the lower 80 % of squared standard normal variables
+_BLOCK, _QUIET = 8, 0.1  # rows and columns of a block, share of the blocks that is taken for free of texture
 _ENOUGH = 200  # samples a median needs to be a level
 
 
@@ -36,6 +37,31 @@ def estimate_sigma(y: Array, operator: Any) -> float:
     if np.iscomplexobj(values):
         return _complex_level(values, sampling)
     return _real_level(values, sampling)
+
+
+def relative_band_levels(y: Array, operator: Any) -> np.ndarray | None:
+    """How the noise levels of bands relate, the mean one being 1; None where the measurement cannot tell.
+
+    From the quietest blocks of fine differences, the same share of each band: what texture adds to a level is not told
+    from noise, and would set bright bands apart from dark ones.
+
+    Parameters
+    ----------
+    y : array
+        Measurement, ``(..., bands, *operator.out_shape)``.
+    operator : Operator
+        What measured each of the bands.
+    """
+    values, ndim = arrays.to_numpy(y), len(operator.out_shape)
+    if np.iscomplexobj(values) or operator.sampling is not None or ndim < 2 or min(values.shape[-2:]) < 4 * _BLOCK:
+        return None
+    squares = (values[..., :-1, :-1] - values[..., :-1, 1:] - values[..., 1:, :-1] + values[..., 1:, 1:]) ** 2
+    rows, columns = (n // _BLOCK for n in squares.shape[-2:])
+    whole = squares[..., : rows * _BLOCK, : columns * _BLOCK]
+    blocks = whole.reshape(*squares.shape[:-2], rows, _BLOCK, columns, _BLOCK).mean(axis=(-3, -1))
+    energy = np.moveaxis(blocks, -ndim - 1, 0).reshape(y.shape[-ndim - 1], -1)
+    levels = np.sqrt(np.quantile(energy, _QUIET, axis=1))
+    return levels / levels.mean() if levels.min() > 0 else None
 
 
 def estimate_looks(y: Array, operator: Any) -> float:

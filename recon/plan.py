@@ -14,6 +14,7 @@ from recon._arguments import (
     offset_subtracted,
     where_measured,
 )
+from recon._bands import one_band
 from recon._decide import (
     decide_calibrated,
     decide_noise,
@@ -116,7 +117,7 @@ def prepare(
         raise DTypeError(f"callback is {callback!r}; expected a function callback(state, k). Pass a function or None.")
     limit = DEFAULT_MAX_ITER if max_iter is None else positive_int("max_iter", max_iter)
     goal = DEFAULT_TOL if tol is None else positive_float("tol", tol)
-    working = decide_noise(noise, y, operator, decisions)
+    working = decide_noise(noise, y, operator, channel_axis is not None, decisions)
     judge = natural_criterion(operator, working.model, working.known)
     operator, model, known = working.operator, working.model, working.known
     y = where_measured(working.y, operator)
@@ -134,7 +135,7 @@ def prepare(
     def planned(prior: Any) -> Plan:
         own = dict(decisions)
         stop = own.pop("stop")
-        whole, tunable = decide_prior(prior, y, bounds, operator, channel_axis is not None, own)
+        whole, tunable = decide_prior(prior, y, bounds, one_band(operator), channel_axis is not None, own)
         build = decide_solver(solver, model, whole, operator, own)
         if calibration is not None:
             build = calibration.build(model)
