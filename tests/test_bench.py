@@ -25,7 +25,7 @@ def problem():
 
 @pytest.fixture(scope="module")
 def results(problem):
-    return bench([problem], ["auto", "admm", "fista"], seconds=2.0, peers=False)
+    return bench([problem], ["auto", "admm", "fista", "dpir"], seconds=2.0, peers=False)
 
 
 def test_the_least_objective_is_the_closed_form(problem, results):
@@ -34,7 +34,7 @@ def test_the_least_objective_is_the_closed_form(problem, results):
     x = A.solve_shifted(A.adjoint(y), w)
     least = 0.5 * np.sum((A(x) - y) ** 2) + 0.5 * w * np.sum(x**2)
     assert result.least == pytest.approx(least, rel=1e-6)
-    assert {t.solver for t in result.traces} == {"auto", "admm", "fista"}
+    assert {t.solver for t in result.traces} == {"auto", "admm", "fista"}  # dpir takes denoisers
     for trace in result.traces:
         assert trace.gaps(least)[-1] < 1e-4
         assert min(trace.gaps(least)) > -1e-9

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recon._first_guess import first_guess
+from recon._plug_and_play import denoiser_of
 from recon._solver_names import CLASSES, SOLVERS
 from recon._stages import builder
 from recon.bench import _peers
@@ -147,7 +148,7 @@ def _trace(
         request = _request(problem, name, strength)
         build = builder(request.plan)
         algorithm = build(request.operator, request.y, strength)
-        if getattr(algorithm, "prior", None) is None:
+        if getattr(algorithm, "prior", None) is None or (name == "dpir" and denoiser_of(algorithm.prior) is None):
             return None
         counter = Counter(request.operator)
 
