@@ -37,7 +37,7 @@ def decide_solver(
 
 def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     if is_nonlinear(operator):
-        return nonlinear_solver(operator)
+        return nonlinear_solver(operator, with_denoiser=denoiser_of(prior) is not None)
     quadratic = isinstance(noise, Gaussian)
     if denoiser_of(prior) is not None:
         if quadratic:

@@ -109,8 +109,10 @@ def _square_of_norm(J: Any, x: Array) -> float:
     return square
 
 
-def nonlinear_solver(operator: Any) -> tuple[str, str]:
+def nonlinear_solver(operator: Any, *, with_denoiser: bool = False) -> tuple[str, str]:
     """Name of the solver that suits a nonlinear operator, and the reason."""
+    if with_denoiser and operator.has_jvp:
+        return "nonlinear-dpir", "a denoiser, told less noise from step to step; Gauss-Newton steps between"
     if not operator.has_jvp:
         return "fista", "the operator is nonlinear and gives gradients only"
     return "levenberg-marquardt", "the operator is nonlinear: damped Gauss-Newton steps, conjugate gradients inside"

@@ -26,6 +26,7 @@ CLASSES = {
     "lbfgs": "LBFGS",
     "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
+    "nonlinear-dpir": "NonlinearDPIR",
     "ogm": "OGM",
     "ordered-subsets": "OrderedSubsets",
     "pd3o": "PD3O",
@@ -35,7 +36,7 @@ CLASSES = {
 }
 """Solvers of ``data + strength * prior``."""
 
-NONLINEAR = ("fista", "gauss-newton", "gradient", "irgn", "lbfgs", "levenberg-marquardt")
+NONLINEAR = ("fista", "gauss-newton", "gradient", "irgn", "lbfgs", "levenberg-marquardt", "nonlinear-dpir")
 """Those that take nonlinear operators."""
 
 KRYLOV = {"cgls": "CGLS", "lsmr": "LSMR", "lsqr": "LSQR"}
@@ -63,8 +64,11 @@ def named_solver(name: str, noise: Any, prior: Any, operator: Any) -> tuple[Call
 
 def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
     import solvers
+    from recon._nonlinear_plug_and_play import BuildNonlinearDPIR
     from recon._plug_and_play import BuildDPIR
 
+    if name == "nonlinear-dpir":
+        return BuildNonlinearDPIR(noise), "given"
     if name == "dpir":
         return BuildDPIR(noise), "given"
     if name in CLASSES:

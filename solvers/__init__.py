@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from solvers.loop import steps as steps
     from solvers.loop import unroll as unroll
     from solvers.noise_ball import NoiseBall as NoiseBall
+    from solvers.nonlinear_plug_and_play import NonlinearDPIR as NonlinearDPIR
     from solvers.optimised_gradient import OGM as OGM
     from solvers.optimised_gradient import POGM as POGM
     from solvers.ordered_subsets import OrderedSubsets as OrderedSubsets
@@ -93,6 +94,7 @@ __getattr__, __dir__, __all__ = attach(
         "MINRES": "solvers.krylov",
         "MLEM": "solvers.tomography",
         "NoiseBall": "solvers.noise_ball",
+        "NonlinearDPIR": "solvers.nonlinear_plug_and_play",
         "OGM": "solvers.optimised_gradient",
         "OSEM": "solvers.tomography",
         "OrderedSubsets": "solvers.ordered_subsets",

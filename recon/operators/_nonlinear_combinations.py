@@ -77,11 +77,22 @@ class Chain(_Combined):
         return self.parts[0].informative(y) if isinstance(self.parts[0], NonlinearOperator) else None
 
     def first_guess(self, y: Array) -> Array | None:
+        return self._guess(y, None)
+
+    def _guess(self, y: Array, seen: Array | None) -> Array | None:
+        """:meth:`first_guess`, told which samples answer to the image; the others only stand in where none does."""
         outer, inner = self.parts
         between = outer.inverse(y) if isinstance(outer, NonlinearOperator) else None
         if between is None:
             return None
-        return least_squares_guess(inner, between) if isinstance(inner, LinearOperator) else inner.first_guess(between)
+        if outer.pointwise and outer.informative(y) is not None:
+            seen = outer.informative(y) if seen is None else seen & outer.informative(y)
+        if isinstance(inner, Chain):
+            return inner._guess(between, seen if outer.pointwise else None)
+        if not isinstance(inner, LinearOperator):
+            return inner.first_guess(between)
+        guess = least_squares_guess(inner, between)
+        return guess if seen is None else guess + least_squares_guess(inner, between - inner(guess), seen)
 
     def example(self, rng: np.random.Generator) -> np.ndarray:
         inner = self.parts[1]

@@ -106,12 +106,12 @@ class PolynomialCurve:
         k = self._exponents(y)
         return inside**k + k * inside ** (k - 1) * (y - inside)
 
-    def _slope_of_light(self, y: np.ndarray) -> np.ndarray:
+    def _slope_of_light(self, y: Any) -> Any:
         k = self._exponents(y)
         slopes = k * np.clip(y, 0, 1) ** (k - 1)
         return (slopes * self.parameter.reshape(k.shape)).sum(0).astype(y.dtype, copy=False)
 
-    def _exponents(self, y: np.ndarray) -> np.ndarray:
+    def _exponents(self, y: Any) -> np.ndarray:
         return np.arange(1, len(self.parameter) + 1).reshape(-1, *(1,) * y.ndim)
 
 

@@ -242,13 +242,17 @@ def _chained(outer: Any, inner: Any) -> NonlinearOperator:
     return Chain(outer, inner)
 
 
-def least_squares_guess(operator: LinearOperator, y: Array) -> Array:
-    """A few conjugate gradient steps from zero."""
-    from solvers.krylov import CGLS
+def least_squares_guess(operator: LinearOperator, y: Array, seen: Array | None = None) -> Array:
+    """A few conjugate gradient steps from zero, on the samples ``seen`` where not all are to count."""
+    from solvers.krylov import CG, CGLS
     from solvers.loop import unroll
 
-    back = operator.adjoint(y)
-    return unroll(CGLS(operator, y), arrays.zeros(tuple(back.shape), back), GUESS_STEPS)
+    weights = None if seen is None else arrays.asarray(seen, y, dtype=y.dtype)
+    back = operator.adjoint(y if weights is None else weights * y)
+    start = arrays.zeros(tuple(back.shape), back)
+    if weights is None:
+        return unroll(CGLS(operator, y), start, GUESS_STEPS)
+    return unroll(CG(lambda x: operator.adjoint(weights * operator(x)), back), start, GUESS_STEPS)
 
 
 class PointwiseOperator(NonlinearOperator):
