@@ -232,6 +232,23 @@ def train(folders: tuple[str, ...], config: str | None, **options: Any) -> None:
 
 
 @cli.command()
+@click.option("--data", "folders", multiple=True, required=True, metavar="FOLDER[:WEIGHT]",
+              help="Images to train on, and how often they are drawn; may be given again.")
+@click.option("--minutes", type=float, required=True, help="Training time, over all runs.")
+@click.option("--out", required=True, metavar="OUT.SAFETENSORS", help="The schedule; card and lessons stand beside.")
+@click.option("--config", metavar="SETTINGS.TOML", help="Network, batch, steps and the like.")
+@click.option("--leg", type=float, metavar="MINUTES", help="Stop this run early; the same command goes on.")
+@click.option("--leave-one-out", is_flag=True, help="Also train without each family of operators, for the benchmark.")
+def train_steps(folders: tuple[str, ...], config: str | None, **options: Any) -> None:
+    """Train the steps of plug-and-play restoration on random problems; interrupted, the same command goes on."""
+    from recon.learn import ScheduleSettings, Source, train_schedule
+
+    settings = None if config is None else ScheduleSettings.read(config)
+    data = [Source.parse(folder) for folder in folders]
+    train_schedule(data, settings=settings, progress=click.echo, **options)
+
+
+@cli.command()
 def operators() -> None:
     """List the operators that a SPEC.YAML can name, with their parameters."""
     from recon._spec_compositions import COMPOSITIONS

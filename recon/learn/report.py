@@ -25,13 +25,12 @@ def facts(
     settings: Settings, state: Progress, data: Sequence[Source], start: str | None, device: torch.device, minutes: float
 ) -> dict[str, Any]:
     """How a network was made, as plain data without paths of the machine."""
-    folders = [f"{'/'.join(source.folder.parts[-2:])}:{source.weight:g}" for source in data]
     return {
-        "command": _command(folders, start, minutes),
-        "data": folders,
+        "command": _command(folders(data), start, minutes),
+        "data": folders(data),
         "minutes": round(state.seconds / 60, 1),
         "steps": state.steps,
-        "machine": _machine(device),
+        "machine": machine(device),
         "settings": asdict(settings),
         "started from": start and Path(start).stem,
         "validation": state.history[-1]["psnr"] if state.history else {},
@@ -48,7 +47,7 @@ def trainings(card: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 def card(name: str, made: dict[str, Any]) -> str:
     """The model card, in Markdown."""
-    settings = "\n".join(f"{key} = {_toml(value)}" for key, value in made["settings"].items() if value is not None)
+    settings = "\n".join(f"{key} = {toml(value)}" for key, value in made["settings"].items() if value is not None)
     rows = "\n".join(
         f"| {source} | " + " | ".join(f"{value:.2f}" for value in values) + " |"
         for source, values in made["validation"].items()
@@ -101,20 +100,27 @@ def plot(history: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _command(folders: Sequence[str], start: str | None, minutes: float) -> str:
-    words = ["recon train", *(f"--data {folder}" for folder in folders), f"--minutes {minutes:g}"]
+def folders(data: Sequence[Source]) -> list[str]:
+    """Folders and how often they were drawn from, without the paths of the machine."""
+    return [f"{'/'.join(source.folder.parts[-2:])}:{source.weight:g}" for source in data]
+
+
+def _command(data: Sequence[str], start: str | None, minutes: float) -> str:
+    words = ["recon train", *(f"--data {folder}" for folder in data), f"--minutes {minutes:g}"]
     return " ".join([*words, *([f"--from {Path(start).stem}"] if start else []), "--config settings.toml"])
 
 
-def _machine(device: torch.device) -> str:
+def machine(device: torch.device) -> str:
+    """What trained, in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"a CPU with {torch.backends.cpu.get_cpu_capability()}, {threads()} cores"
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """A value as TOML writes it."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, str):
         return json.dumps(value)
     return str(list(value)) if isinstance(value, (list, tuple)) else str(value)

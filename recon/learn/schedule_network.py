@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from solvers.learned_schedule import LearnedSchedule
 
@@ -33,12 +34,15 @@ class ScheduleNetwork(nn.Module):
     def forward(self, features: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
         """Log-factors by name, each a tensor without axes."""
         given = [torch.as_tensor(features[name], dtype=torch.float64) for name in self.start.inputs]
-        x = (torch.stack(given) - self.mean) / self.scale
+        return dict(zip(self.start.outputs, self.table(torch.stack(given)).unbind(), strict=True))
+
+    def table(self, features: Tensor) -> Tensor:
+        """Log-factors ``(..., outputs)`` of features ``(..., inputs)``."""
+        x = (features - self.mean) / self.scale
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in hidden:
-            x = torch.tanh(weight @ x + bias)
-        out = self.bound * torch.tanh(last[0] @ x + last[1])
-        return dict(zip(self.start.outputs, out.unbind(), strict=True))
+            x = torch.tanh(functional.linear(x, weight, bias))
+        return self.bound * torch.tanh(functional.linear(x, *last))
 
     def schedule(self, card: Mapping[str, Any] | None = None) -> LearnedSchedule:
         """What was learned, for use without torch."""

@@ -6,7 +6,7 @@ import os
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from priors.networks import Architecture, UNet
 from priors.ridge_network import RidgeArchitecture, RidgeNetwork
@@ -18,8 +18,34 @@ KINDS = ("unet", "ridge")
 Network = UNet | RidgeNetwork
 
 
+class FromFile:
+    """Settings that a TOML file may hold; a dataclass derives from it."""
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Settings of a TOML file; names it leaves out keep their defaults."""
+        try:
+            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FileError(f"{path} cannot be read: {error.strerror}. Pass a TOML file of settings.") from error
+        except tomllib.TOMLDecodeError as error:
+            raise FileError(f"{path} is not TOML: {error}. Correct that line.") from error
+        return cls.of(given, str(path))
+
+    @classmethod
+    def of(cls, given: dict[str, Any], where: str = "settings") -> Self:
+        """Settings of a mapping, unknown names refused."""
+        known = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+        for name in given:
+            if name not in known:
+                raise OptionError(
+                    f"{where} sets {name!r}; expected some of {', '.join(known)}.{suggestion(name, known)}"
+                )
+        return cls(**given)
+
+
 @dataclass(frozen=True)
-class Settings:
+class Settings(FromFile):
     """What a denoiser is and how it is trained; a TOML file holds the same names.
 
     Parameters
@@ -109,25 +135,3 @@ class Settings:
         """A network of these sizes, its weights drawn by the generator of torch."""
         sizes = self.architecture
         return UNet(sizes) if isinstance(sizes, Architecture) else RidgeNetwork(sizes)
-
-    @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Settings:
-        """Settings of a TOML file; names it leaves out keep their defaults."""
-        try:
-            given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(f"{path} cannot be read: {error.strerror}. Pass a TOML file of settings.") from error
-        except tomllib.TOMLDecodeError as error:
-            raise FileError(f"{path} is not TOML: {error}. Correct that line.") from error
-        return cls.of(given, str(path))
-
-    @classmethod
-    def of(cls, given: dict[str, Any], where: str = "settings") -> Settings:
-        """Settings of a mapping, unknown names refused."""
-        known = [f.name for f in fields(cls)]
-        for name in given:
-            if name not in known:
-                raise OptionError(
-                    f"{where} sets {name!r}; expected some of {', '.join(known)}.{suggestion(name, known)}"
-                )
-        return cls(**given)

@@ -1,0 +1,169 @@
+"""Learned schedules of plug-and-play restoration: ``python -m benchmarks.schedules [family ...]``.
+
+Problems of ``recon.learn.problems`` on test images (``benchmarks.data``), noise level known. Each family is restored
+with a schedule that was trained without it (``benchmarks/held_out``). The oracle is the best PSNR of the classical DPIR
+over 4 to 100 steps and a grid of its weight, chosen with the truth.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import data
+from priors import Denoiser, PlugAndPlay
+from recon import reconstruct
+from recon._first_guess import first_guess
+from recon._learned_steps import BuildLearnedDPIR
+from recon._plug_and_play import measured_noise, typical_gain, usual_strength
+from recon.bench.problems import noisy, psnr
+from recon.learn.problems import FAMILIES
+from recon.noise import Gaussian
+from solvers import DPIR, LearnedDPIR, LearnedSchedule, LeastSquares, unroll
+
+HELD_OUT = Path(__file__).parent / "held_out"
+SETS = ("bsd68", "set12", "ct", "mri")
+SIZE = 128
+SIZES = {"superresolution": 144}  # which every factor divides
+LENGTHS = (8, 24, 100, 50, 16, 12, 6, 4)
+PRIOR = PlugAndPlay(Denoiser())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A measurement with its truth."""
+
+    name: str
+    truth: np.ndarray
+    operator: Any
+    sigma: float
+    y: np.ndarray
+
+    def classical(self, factor: float = 1.0, length: int = 8) -> DPIR:
+        """The classical schedule at a multiple of its weight."""
+        noise = Gaussian(self.sigma)
+        strength = factor * usual_strength(self.y, noise)
+        level = measured_noise(self.y, noise) / typical_gain(self.operator)
+        return DPIR(LeastSquares(self.operator, self.y), PRIOR, strength, level, length)
+
+    def learned(self, schedule: LearnedSchedule, length: int) -> LearnedDPIR:
+        """The schedule that a network proposes."""
+        noise, data = Gaussian(self.sigma), LeastSquares(self.operator, self.y)
+        return BuildLearnedDPIR(noise, schedule, length)(data, PRIOR, usual_strength(self.y, noise))
+
+    def psnr(self, algorithm: DPIR) -> float:
+        """Of the answer, from the usual start."""
+        return psnr(self.truth, unroll(algorithm, first_guess(self.operator, self.y), algorithm.length))
+
+
+def problems(family: str, count: int = 4) -> list[Problem]:
+    """Seeded problems of one family, on crops of photographs and slices."""
+    found, number = [], list(FAMILIES).index(family)
+    size = SIZES.get(family, SIZE)
+    for i in range(count):
+        rng = np.random.default_rng((7, number, i))
+        name = "mri" if family == "mri" else SETS[i % len(SETS)]
+        pictures = data.images(name)
+        picture = pictures[(7 * number + 5 * i) % len(pictures)]
+        picture = picture[::2, ::2] if name == "ct" else picture
+        row, column = (int(rng.integers((n - size) // 2, (n - size) * 3 // 4 + 1)) for n in picture.shape)
+        truth = np.ascontiguousarray(picture[row : row + size, column : column + size])
+        operator, sigma = FAMILIES[family](rng, size)
+        found.append(Problem(f"{family} {i}", truth, operator, sigma, noisy(operator(truth), operator, sigma, seed=i)))
+    return found
+
+
+def oracle(problem: Problem) -> tuple[float, int, float]:
+    """Best PSNR of the classical schedule, its steps and its factor of the weight: climbed for each number of steps."""
+    found: dict[tuple[int, int], float] = {}
+
+    def at(power: int, length: int) -> float:
+        if (power, length) not in found:
+            found[power, length] = problem.psnr(problem.classical(2.0**power, length))
+        return found[power, length]
+
+    power = 0
+    for length in LENGTHS:
+        while not (at(power, length) >= at(power - 1, length) and at(power, length) >= at(power + 1, length)):
+            power += 1 if at(power + 1, length) > at(power - 1, length) else -1
+    best = max(found, key=lambda key: found[key])
+    return found[best], best[1], 2.0 ** best[0]
+
+
+def by_risk(problem: Problem) -> float:
+    """DPIR in 8 steps, its weight chosen by the predicted risk."""
+    image = reconstruct(
+        problem.y, problem.operator, noise=problem.sigma, strength="sure", prior=PRIOR,
+        solver=lambda data, prior, strength: replace(problem.classical(), data=data, prior=prior, strength=strength),
+    )  # fmt: skip
+    return psnr(problem.truth, image)
+
+
+def seconds(problem: Problem, schedule: LearnedSchedule) -> tuple[float, float]:
+    """Processor time of a learned solve of 8 steps, and of the classical one with as many."""
+    both = problem.learned(schedule, 8), problem.classical()
+    start = first_guess(problem.operator, problem.y)
+    times = [[], []]  # type: tuple[list[float], ...] | list[list[float]]
+    for _ in range(3):
+        for algorithm, spent in zip(both, times, strict=True):
+            begin = time.process_time()
+            unroll(replace(algorithm), start, 8)
+            spent.append(time.process_time() - begin)
+    return min(times[0]), min(times[1])
+
+
+COLUMNS = ("start", "dpir-8", "risk", "rule", "const-8", "learned-8", "learned-4", "oracle")
+
+
+def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSchedule) -> list[float]:
+    """PSNR by column; prints them."""
+    best, length, factor = oracle(problem)
+    row = [
+        psnr(problem.truth, first_guess(problem.operator, problem.y)),
+        problem.psnr(problem.classical()),
+        by_risk(problem),
+        psnr(problem.truth, reconstruct(problem.y, problem.operator, noise=problem.sigma, prior=PRIOR, solver="dpir")),
+        problem.psnr(problem.learned(constants, 8)),
+        problem.psnr(problem.learned(schedule, 8)),
+        problem.psnr(problem.learned(schedule, 4)),
+        best,
+    ]
+    cells = "".join(f"{value:10.2f}" for value in row)
+    print(f"{problem.name:18}{cells}   {length:3} steps, weight x {factor:g}; {problem.operator!r}", flush=True)
+    return row
+
+
+def main(families: Sequence[str] = ()) -> None:
+    print(f"{'PSNR, dB':18}" + "".join(f"{name:>10}" for name in COLUMNS))
+    constants = LearnedSchedule.load(HELD_OUT / "constants.safetensors")
+    rows, times = [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for family in families or FAMILIES:
+            schedule = LearnedSchedule.load(HELD_OUT / f"without-{family}.safetensors")
+            found = problems(family)
+            rows += [measure(problem, schedule, constants) for problem in found]
+            times.append(seconds(found[0], schedule))
+            print(
+                f"{family + ', mean':18}" + "".join(f"{value:10.2f}" for value in np.mean(rows[-len(found) :], axis=0))
+            )
+    table = np.array(rows)
+    eight, four = (table[:, -1] - table[:, COLUMNS.index(name)] for name in ("learned-8", "learned-4"))
+    print(f"8 steps under the oracle: mean {eight.mean():.2f} dB, at most 0.1; worst {eight.max():.2f}, at most 0.3")
+    print(f"4 steps under the oracle: mean {four.mean():.2f} dB, at most 0.3; worst {four.max():.2f}")
+    for name in ("dpir-8", "risk", "rule", "const-8"):
+        loss = table[:, -1] - table[:, COLUMNS.index(name)]
+        print(f"{name} under the oracle: mean {loss.mean():.2f} dB, worst {loss.max():.2f}")
+    learned, classical = np.sum(times, axis=0)
+    print(f"processor time of 8 steps: learned {learned:.2f} s, classical {classical:.2f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

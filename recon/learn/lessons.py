@@ -1,0 +1,241 @@
+"""What the best steps are on single problems, found with the truth: what schedules are trained on.
+
+For one problem the parameters of every step are raised along the gradient of the PSNR, through all steps of the
+unrolled run and through the denoiser. A lesson is what came out: the features of each step, the parameters that were
+best there, and how much each of them mattered. The problems of a batch go through the denoiser together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from priors._decorrelation import Transform
+from priors._precision import ROUNDING
+from priors.denoisers import load_denoiser
+from recon._first_guess import first_guess
+from recon._learned_steps import BuildLearnedDPIR
+from recon._plug_and_play import usual_strength
+from recon.files import replacing
+from recon.learn.images import Collection
+from recon.learn.problems import FAMILIES
+from recon.noise import Gaussian
+from solvers import LearnedDPIR, LeastSquares
+from solvers.errors import FileError
+from solvers.learned_plug_and_play import BOUNDS, FEATURES
+
+START = {"penalty": -0.6, "level": -0.1, "momentum": 0.3}
+"""Parameters from which every ascent starts, whatever the problem."""
+LONGEST = 0.5
+"""Length of the first step of an ascent of an 8-step run, in logarithms; they become shorter."""
+SHORTEST = 0.15
+"""Length of the last one over it."""
+INERTIA = 0.5
+"""Share of a step that is taken again with the next one."""
+EARLY = 0.05
+"""Weight of the iterates before the last one."""
+WITHIN = 0.9
+"""Share of the bounds that lessons keep to, where the network still has a slope."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Lessons as a table with a row for each step of each run."""
+
+    features: np.ndarray  # (rows, FEATURES)
+    targets: np.ndarray  # (rows, BOUNDS): the best parameters
+    mattered: np.ndarray  # (rows, BOUNDS): mean size of the gradient on the way, in dB
+    gain: np.ndarray  # (rows,): of the run over the classical one, in dB
+    family: np.ndarray  # (rows,): number of the family
+    length: np.ndarray  # (rows,): steps of the run
+
+    @classmethod
+    def none(cls) -> Lessons:
+        """A table without rows."""
+        wide = (np.zeros((0, n)) for n in (len(FEATURES), len(BOUNDS), len(BOUNDS)))
+        return cls(*wide, *(np.zeros(0) for _ in range(3)))
+
+    def __add__(self, other: Lessons) -> Lessons:
+        return Lessons(*(np.concatenate([getattr(part, f.name) for part in (self, other)]) for f in fields(self)))
+
+    def without(self, families: Sequence[str]) -> Lessons:
+        """The lessons of the other families."""
+        numbers = [list(FAMILIES).index(name) for name in families]
+        kept = ~np.isin(self.family, numbers)
+        return Lessons(*(getattr(self, f.name)[kept] for f in fields(self)))
+
+    @property
+    def runs(self) -> int:
+        """Number of problems."""
+        return round(float((1 / self.length).sum())) if len(self.length) else 0
+
+    def save(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Write them, with what they were made with."""
+        from safetensors.numpy import save_file
+
+        tensors = {f.name: np.ascontiguousarray(getattr(self, f.name), np.float64) for f in fields(self)}
+        with replacing(path) as temporary:
+            save_file(tensors, str(temporary), {"about": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: Path) -> tuple[Lessons, dict[str, Any]]:
+        """Read them again.
+
+        Raises
+        ------
+        FileError
+            The file is damaged, or holds something else.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), "np") as file:
+                return cls(*(file.get_tensor(f.name) for f in fields(cls))), json.loads(file.metadata()["about"])
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise FileError(f"{path} holds no lessons ({error}). Delete it to start anew.") from error
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A measurement with its truth, as ``reconstruct`` would set it up."""
+
+    family: str
+    algorithm: LearnedDPIR
+    start: Tensor
+    truth: Tensor
+
+    @classmethod
+    def drawn(cls, family: str, images: Collection, rng: np.random.Generator, size: int) -> Exercise:
+        """A random problem of a family on a random patch."""
+        operator, sigma = FAMILIES[family](rng, size)
+        truth = images.patches(rng, 1, operator.in_shape[-1])[0, 0]
+        truth -= truth.min()
+        clean = operator(truth)
+        noise = rng.standard_normal(clean.shape)
+        noise = noise + 1j * rng.standard_normal(clean.shape) if np.iscomplexobj(clean) else noise
+        sampled = 1.0 if operator.sampling is None else operator.sampling
+        y = clean + (sigma * sampled * noise).astype(clean.dtype)
+        start = torch.from_numpy(np.ascontiguousarray(first_guess(operator, y)))
+        return cls(
+            family, problem(operator, torch.from_numpy(y), sigma, None, _classical), start, torch.from_numpy(truth)
+        )
+
+    def psnr(self, x: Tensor) -> Tensor:
+        """PSNR in dB, of the magnitude where the image is complex."""
+        error = (x.abs() if x.is_complex() else x) - self.truth
+        return -10 * torch.log10(error.square().mean() + 1e-10)
+
+
+def problem(operator: Any, y: Any, sigma: float, prior: Any, schedule: Any) -> LearnedDPIR:
+    """Restoration of ``y`` by a schedule, with the weight and the levels that the classical one has."""
+    return BuildLearnedDPIR(Gaussian(sigma), schedule)(
+        LeastSquares(operator, y), prior, usual_strength(y, Gaussian(sigma))
+    )
+
+
+def _classical(features: Mapping[str, float]) -> dict[str, float]:
+    return dict.fromkeys(BOUNDS, 0.0)
+
+
+def lessons(exercises: Sequence[Exercise], length: int, ascent: int, denoiser: str) -> Lessons:
+    """The best steps of runs of ``length`` steps, after ``ascent`` steps along the gradient."""
+    runner = Runner(exercises, length, denoiser)
+    with torch.no_grad():
+        classical = runner(torch.zeros(len(exercises), length, len(BOUNDS), dtype=torch.float64))[0][-1]
+    theta = torch.tensor(list(START.values()), dtype=torch.float64).repeat(len(exercises), length, 1)
+    best, seen = torch.full((len(exercises),), -torch.inf), [np.zeros(0)] * len(exercises)
+    chosen, step, mattered = theta.clone(), torch.zeros_like(theta), torch.zeros_like(theta)
+    reach = torch.tensor(list(BOUNDS.values())) * WITHIN
+    for i in range(ascent + 1):
+        decibels, features, gradient = _slope(runner, theta, last=i == ascent)
+        for j in (decibels[-1] > best).nonzero().flatten().tolist():
+            best[j], chosen[j], seen[j] = decibels[-1, j], theta[j], features[j]
+        if gradient is None:
+            break
+        mattered += gradient.abs() / ascent
+        step = INERTIA * step + gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-6)[:, None, None]
+        width = LONGEST * (1 - (1 - SHORTEST) * i / ascent) * (length / 8) ** 0.5
+        theta = (theta + width * step).clamp(-reach, reach)
+    gain = (best - classical).repeat_interleave(length).double().numpy()
+    family = np.repeat([float(list(FAMILIES).index(e.family)) for e in exercises], length)
+    targets, sizes = (t.flatten(0, 1).numpy() for t in (chosen, mattered))
+    return Lessons(np.concatenate(seen), targets, sizes, gain, family, np.full(len(family), float(length)))
+
+
+def _slope(runner: Runner, theta: Tensor, *, last: bool) -> tuple[Tensor, list[np.ndarray], Tensor | None]:
+    """PSNR of all iterates, features of all steps, and the gradient of what is to grow."""
+    theta = theta.clone().requires_grad_(not last)
+    with torch.set_grad_enabled(not last):
+        decibels, features = runner(theta)
+    if last:
+        return decibels, features, None
+    goal = (1 - EARLY) * decibels[-1] + EARLY * decibels[:-1].mean(0)
+    return decibels.detach(), features, torch.nan_to_num(torch.autograd.grad(goal.sum(), theta)[0])
+
+
+class Runner:
+    """Runs exercises side by side: ``(exercises, steps, parameters)`` to the PSNR of every iterate and the features."""
+
+    def __init__(self, exercises: Sequence[Exercise], length: int, denoiser: str) -> None:
+        self.exercises, self.length = exercises, length
+        self.algorithms = [replace(e.algorithm, length=length) for e in exercises]
+        self.network = load_denoiser(denoiser)
+        self.half = self.network.in_half()
+
+    def __call__(self, theta: Tensor) -> tuple[Tensor, list[np.ndarray]]:
+        seen: list[list[list[float]]] = [[] for _ in self.exercises]
+        states = [a.init(e.start) for a, e in zip(self.algorithms, self.exercises, strict=True)]
+        decibels = []
+        for k in range(self.length):
+            told = [
+                replace(a, schedule=_Told(theta[i, k], seen[i])).before_denoising(states[i], k)
+                for i, a in enumerate(self.algorithms)
+            ]
+            images = self._denoised([fit for fit, _ in told], [torch.as_tensor(level) for _, level in told])
+            states = [
+                a.after_denoising(state, x, fit, level)
+                for a, state, x, (fit, level) in zip(self.algorithms, states, images, told, strict=True)
+            ]
+            decibels.append(torch.stack([e.psnr(s.x) for e, s in zip(self.exercises, states, strict=True)]))
+        return torch.stack(decibels), [np.array(rows) for rows in seen]
+
+    def _denoised(self, images: Sequence[Tensor], levels: Sequence[Tensor]) -> list[Tensor]:
+        """Every image denoised as :class:`priors.Denoiser` would, those of one size at once."""
+        transforms = [Transform.of(image[None].detach(), 1) for image in images]
+        parts = [transform.split(image[None]) for transform, image in zip(transforms, images, strict=True)]
+        out: list[Any] = [None] * len(images)
+        for coarse, members in _alike(parts, levels):
+            sigma = torch.cat([levels[i].float().expand(len(parts[i])) for i in members])
+            network = self.half if coarse else self.network
+            found = network(torch.cat([parts[i] for i in members]), sigma)
+            for i, part in zip(members, found.split([len(parts[i]) for i in members]), strict=True):
+                out[i] = transforms[i].join(part)[0]
+        return out
+
+
+class _Told:
+    """A schedule that gives fixed parameters and writes down the features."""
+
+    def __init__(self, parameters: Tensor, seen: list[list[float]]) -> None:
+        self.parameters, self.seen = parameters, seen
+
+    def __call__(self, features: Mapping[str, float]) -> dict[str, Tensor]:
+        self.seen.append([features[name] for name in FEATURES])
+        return dict(zip(BOUNDS, self.parameters, strict=True))
+
+
+def _alike(parts: Sequence[Tensor], levels: Sequence[Tensor]) -> Iterator[tuple[bool, list[int]]]:
+    """Numbers of the images of one size and one precision, and whether that is the half one."""
+    groups: dict[tuple[Any, bool], list[int]] = {}
+    for i, (part, level) in enumerate(zip(parts, levels, strict=True)):
+        coarse = float(level.detach()) >= ROUNDING * float(part.detach().std(correction=0))
+        groups.setdefault((part.shape[-2:], coarse), []).append(i)
+    for (_, coarse), members in groups.items():
+        yield coarse, members

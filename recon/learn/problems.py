@@ -1,0 +1,97 @@
+"""A random stream of restoration problems with a closed-form data step, of several families of operators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recon import operators as ops
+from recon import psf
+from recon.sampling import radial_lines, variable_density_lines, variable_density_points
+
+Drawn = tuple[Any, float]
+"""An operator, and the standard deviation of the noise for images that range over [0, 1]."""
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(math.exp(rng.uniform(math.log(low), math.log(high))))
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**30))
+
+
+def blur(rng: np.random.Generator, size: int) -> Drawn:
+    """Camera shake, a Gaussian, defocus or a box."""
+    kinds: tuple[Callable[[], np.ndarray], ...] = (
+        lambda: psf.camera_shake(float(rng.uniform(8, max(min(25, 0.2 * size), 9))), rng=_seed(rng)),
+        lambda: psf.gaussian(float(rng.uniform(0.8, 2.5))),
+        lambda: psf.defocus(float(rng.uniform(1.5, 4.5))),
+        lambda: psf.uniform(int(rng.choice([3, 5, 7, 9]))),
+    )
+    return ops.Blur(kinds[rng.integers(4)](), (size, size)), _log_uniform(rng, 0.003, 0.05)
+
+
+def inpainting(rng: np.random.Generator, size: int) -> Drawn:
+    """Pixels that are missing at random, or in small blocks."""
+    if rng.random() < 0.7:
+        mask = rng.random((size, size)) < rng.uniform(0.15, 0.8)
+    else:
+        mask = np.ones((size, size), dtype=bool)
+        for _ in range(int(rng.integers(size // 16, 3 * size // 16))):
+            row, column, height, width = (
+                int(rng.integers(*limits)) for limits in ((0, size), (0, size), (2, 9), (2, 9))
+            )
+            mask[row : row + height, column : column + width] = False
+    noise = _log_uniform(rng, 0.003, 0.05)
+    return ops.Mask(mask), float(rng.choice([0.0, noise], p=[0.3, 0.7]))
+
+
+def superresolution(rng: np.random.Generator, size: int) -> Drawn:
+    """A coarser grid, after the mean of blocks, the bicubic kernel or a Gaussian."""
+    factor = int(rng.choice([2, 3, 4], p=[0.5, 0.3, 0.2]))
+    kernel = (None, "bicubic", psf.gaussian(float(rng.uniform(0.5, 0.6) * factor)))[rng.integers(3)]
+    size = factor * math.ceil(size / factor)
+    return ops.Downsample(factor, (size, size), kernel), _log_uniform(rng, 0.001, 0.03)
+
+
+def mri(rng: np.random.Generator, size: int) -> Drawn:
+    """A part of k-space: lines, spokes, or points."""
+    kind, acceleration = rng.integers(3), float(rng.uniform(2.5, 6))
+    if kind == 0:
+        mask = np.broadcast_to(variable_density_lines(size, acceleration, rng=_seed(rng)), (size, size)).copy()
+    elif kind == 1:
+        mask = radial_lines((size, size), int(rng.integers(size // 8, size // 3)))
+    else:
+        mask = variable_density_points((size, size), acceleration, rng=_seed(rng))
+    return ops.CartesianMRI(mask), _log_uniform(rng, 0.002, 0.03)
+
+
+def shading(rng: np.random.Generator, size: int) -> Drawn:
+    """A gain for each pixel: the noise differs from place to place."""
+    rows, columns = np.indices((size, size)) / size - rng.uniform(0.1, 0.9, (2, 1, 1))
+    gain = 1 / (1 + rng.uniform(2, 24) * (rows**2 + columns**2))
+    if rng.random() < 0.5:
+        gain = gain * np.exp(rng.uniform(0.1, 0.5) * rng.standard_normal(gain.shape))
+    return ops.Diagonal(gain), _log_uniform(rng, 0.02, 0.15)
+
+
+def patterns(rng: np.random.Generator, size: int) -> Drawn:
+    """Hadamard patterns, fewer than pixels; the size is the next power of two."""
+    size = 2 ** math.ceil(math.log2(size))
+    count = int(rng.uniform(0.15, 0.5) * size**2)
+    return ops.SinglePixel((size, size), count), _log_uniform(rng, 0.002, 0.03)
+
+
+FAMILIES: dict[str, Callable[[np.random.Generator, int], Drawn]] = {
+    "blur": blur,
+    "inpainting": inpainting,
+    "superresolution": superresolution,
+    "mri": mri,
+    "shading": shading,
+    "patterns": patterns,
+}
+"""By name: ``(rng, size) -> (operator, noise level)`` for square images of about that size."""

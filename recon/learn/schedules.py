@@ -1,0 +1,281 @@
+"""Training of the learned schedule of plug-and-play restoration.
+
+First lessons are gathered: the best steps of many random problems (:mod:`recon.learn.lessons`). Then the network is
+fitted to them, in seconds, so that it can be fitted anew without any one family of operators.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recon.files import replacing
+from recon.learn import report
+from recon.learn.denoiser import target
+from recon.learn.images import Collection, Source, collect
+from recon.learn.lessons import Exercise, Lessons, lessons
+from recon.learn.problems import FAMILIES
+from recon.learn.schedule_network import ScheduleNetwork
+from recon.learn.settings import FromFile
+from solvers import LearnedSchedule
+from solvers.errors import FileError, OptionError, suggestion
+from solvers.learned_plug_and_play import BOUNDS, FEATURES
+from solvers.validation import positive_float, positive_int
+
+USUAL, FEW = 8, 4
+"""Numbers of steps that half and a quarter of the runs have."""
+CONSTANT = ("share", "length")
+"""What learned constants depend on."""
+LEAST_GAIN = 0.1
+"""Weight, over that of a gain of 1 dB, of problems on which nothing is gained."""
+FLOOR = 0.2
+"""How much a parameter counts that never mattered, over the mean."""
+ROUNDS = 500
+"""Gradient steps of the fit, all lessons in each."""
+RATE = 0.02
+DECAY = 1e-4
+
+
+@dataclass(frozen=True)
+class ScheduleSettings(FromFile):
+    """How a schedule is trained; a TOML file holds the same names.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Hidden layers of the network.
+    batch, patch : int
+        Problems that are solved side by side, and about their width in pixels.
+    steps : (int, int)
+        Least and largest number of steps of a run; many have 8 or 4.
+    ascent : int
+        Gradient steps towards the best parameters of a run.
+    denoiser : str
+        Name of the denoiser.
+    seed : int
+        Of the weights and problems.
+    """
+
+    widths: tuple[int, ...] = (24, 24)
+    batch: int = 18
+    patch: int = 64
+    steps: tuple[int, int] = (4, 12)
+    ascent: int = 7
+    denoiser: str = "fast-grey"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "steps"):
+            object.__setattr__(self, name, tuple(positive_int(name, n) for n in getattr(self, name)))
+        positive_int("batch", self.batch)
+        positive_int("patch", self.patch, minimum=32)
+        positive_int("ascent", self.ascent)
+        positive_int("seed", self.seed, minimum=0)
+
+    def length(self, rng: np.random.Generator) -> int:
+        """Steps of the runs of a batch."""
+        share = rng.random()
+        return USUAL if share < 0.5 else FEW if share < 0.75 else int(rng.integers(self.steps[0], self.steps[1] + 1))
+
+
+def train_schedule(
+    data: Sequence[Source],
+    out: str | os.PathLike[str],
+    *,
+    minutes: float,
+    leave_one_out: bool = False,
+    settings: ScheduleSettings | None = None,
+    leg: float | None = None,
+    progress: Callable[[str], Any] | None = None,
+) -> Lessons:
+    """Train the schedule of :class:`solvers.LearnedDPIR` and write it with its model card.
+
+    The lessons are written beside ``out`` after every batch; the same call after an interruption goes on from there.
+
+    Parameters
+    ----------
+    data : sequence of Source
+        Folders of images and how often each is drawn from.
+    out : path
+        The ``.safetensors`` file to write; ``.md`` and ``.lessons.safetensors`` stand beside it.
+    minutes : float
+        Time for the lessons, over all runs.
+    leave_one_out : bool
+        Also write ``<out>-without-<family>`` for every family of operators, and ``<out>-constants``, which depends on
+        the step alone.
+    settings : ScheduleSettings, optional
+        The network and how it is trained.
+    leg : float, optional
+        Minutes after which this run stops, to be continued by the same call.
+    progress : callable, optional
+        Called with a line of text from time to time.
+
+    Returns
+    -------
+    Lessons
+        All of them.
+    """
+    settings = settings or ScheduleSettings()
+    path, budget = target(out), 60 * positive_float("minutes", minutes)
+    stored = path.with_name(f"{path.stem}.lessons.safetensors")
+    found, about = _resumed(stored, settings)
+    end = min(budget, about["seconds"] + (math.inf if leg is None else 60 * positive_float("leg", leg)))
+    if about["seconds"] < end:
+        images = collect(data, 1, 2 * settings.patch, 0)
+        found = _gathered(found, about, images, settings, stored, end, progress or (lambda text: None))
+    card = _facts(settings, about, data, minutes, found)
+    _write(path, fitted(found, settings, card=card))
+    if leave_one_out:
+        for family in FAMILIES:
+            kept = found.without([family])
+            _write(path.with_name(f"{path.stem}-without-{family}.safetensors"), fitted(kept, settings, card=card))
+        constants = fitted(found, settings, inputs=CONSTANT, card=card)
+        _write(path.with_name(f"{path.stem}-constants.safetensors"), constants)
+    path.with_suffix(".md").write_text(_card(path.stem, card), encoding="utf-8")
+    return found
+
+
+def fitted(
+    found: Lessons, settings: ScheduleSettings, *, inputs: tuple[str, ...] = FEATURES, card: Any = None
+) -> LearnedSchedule:
+    """The network that fits lessons best, each parameter counted by how much it mattered.
+
+    Raises
+    ------
+    OptionError
+        ``inputs`` holds what is no feature.
+    """
+    for name in inputs:
+        if name not in FEATURES:
+            raise OptionError(
+                f"inputs hold {name!r}; expected some of {', '.join(FEATURES)}.{suggestion(name, FEATURES)}"
+            )
+    features = found.features[:, [FEATURES.index(name) for name in inputs]]
+    start = LearnedSchedule.untrained(inputs, BOUNDS, widths=settings.widths, rng=settings.seed)
+    network = ScheduleNetwork(replace(start, mean=features.mean(0), scale=features.std(0) + 1e-2))
+    given, wanted, counts = (torch.from_numpy(a) for a in (features, found.targets, _weights(found)))
+    optimiser = torch.optim.Adam(network.parameters(), RATE)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ROUNDS)
+    for _ in range(ROUNDS):
+        optimiser.zero_grad()
+        loss = (counts * (network.table(given) - wanted).square()).mean()
+        (loss + DECAY * _squares(network)).backward()
+        optimiser.step()
+        falling.step()
+    return network.schedule(card)
+
+
+def _weights(found: Lessons) -> np.ndarray:
+    """How much each entry counts: by its run, in which all steps share, and by how much it mattered there."""
+    mean = np.empty(len(found.length))
+    first = 0
+    while first < len(mean):  # the rows of a run follow each other
+        run = slice(first, first + int(found.length[first]))
+        mean[run] = max(float(found.mattered[run].mean()), 1e-12)
+        first = run.stop
+    gain = np.clip(found.gain, 0, 1 - LEAST_GAIN) + LEAST_GAIN
+    return (found.mattered / mean[:, None] + FLOOR) * (gain * USUAL / found.length)[:, None]
+
+
+def _squares(network: ScheduleNetwork) -> Tensor:
+    return torch.stack([weight.square().sum() for weight in network.weights]).sum()
+
+
+def _resumed(stored: Path, settings: ScheduleSettings) -> tuple[Lessons, dict[str, Any]]:
+    """Lessons of earlier runs, and how long they took."""
+    own = json.loads(json.dumps(asdict(settings)))
+    if not stored.exists():
+        return Lessons.none(), {"settings": own, "seconds": 0.0, "batches": 0}
+    found, about = Lessons.load(stored)
+    for name, value in about["settings"].items():
+        if name != "widths" and own[name] != value:
+            raise FileError(
+                f"{stored} was made with {name} = {value}; expected {own[name]}. Delete it to start anew, or use its "
+                "settings."
+            )
+    return found, about
+
+
+def _gathered(
+    found: Lessons, about: dict[str, Any], images: Collection, settings: ScheduleSettings, stored: Path, end: float,
+    say: Callable[[str], Any],
+) -> Lessons:  # fmt: skip
+    """Lessons until ``end`` seconds, all families in turn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the images are small
+    try:
+        while about["seconds"] < end:
+            begin = time.perf_counter()
+            batch = _batch(images, settings, about["batches"])
+            found = found + batch
+            about["batches"] += 1
+            about["seconds"] += time.perf_counter() - begin
+            found.save(stored, about)
+            gain = float((batch.gain / batch.length).sum() / (1 / batch.length).sum())
+            say(f"{about['seconds'] / 60:6.1f} min, {found.runs} problems; the last gained {gain:.2f} dB in the mean")
+    finally:
+        torch.set_num_threads(threads)
+    return found
+
+
+def _batch(images: Collection, settings: ScheduleSettings, number: int) -> Lessons:
+    """Batch ``number`` of lessons: the same however often interrupted."""
+    rng = np.random.default_rng((settings.seed, number))
+    length, names = settings.length(rng), list(FAMILIES)
+    exercises = [
+        Exercise.drawn(names[i % len(names)], images, np.random.default_rng((settings.seed, number, i)), settings.patch)
+        for i in range(settings.batch)
+    ]
+    return lessons(exercises, length, settings.ascent, settings.denoiser)
+
+
+def _write(path: Path, schedule: LearnedSchedule) -> None:
+    with replacing(path) as temporary:
+        schedule.save(temporary)
+
+
+def _facts(
+    settings: ScheduleSettings, about: dict[str, Any], data: Sequence[Source], minutes: float, found: Lessons
+) -> dict[str, Any]:
+    """How a schedule was made, as plain data without paths of the machine."""
+    folders = report.folders(data)
+    return {
+        "command": " ".join(["recon train-steps", *(f"--data {f}" for f in folders), f"--minutes {minutes:g}"]),
+        "data": folders,
+        "minutes": round(about["seconds"] / 60, 1),
+        "problems": found.runs,
+        "machine": report.machine(torch.device("cpu")),
+        "settings": asdict(settings),
+        "licence": report.LICENCE,
+    }
+
+
+def _card(name: str, made: dict[str, Any]) -> str:
+    """The model card, in Markdown."""
+    settings = "\n".join(f"{key} = {report.toml(value)}" for key, value in made["settings"].items())
+    return f"""# {name}
+
+A schedule for plug-and-play restoration with a closed-form data step; see `solvers.LearnedDPIR`.
+
+- **Trained** by `{made["command"]}`: {made["minutes"]:g} minutes, {made["problems"]} problems, on {made["machine"]}
+- **Data** (folder:weight): {", ".join(made["data"])}; operators of the families {", ".join(FAMILIES)}
+- **Licence** {made["licence"]}
+- **Limits** It knows white Gaussian noise and the denoiser `{made["settings"]["denoiser"]}`, in 4 to 12 steps. What it
+  gains on operators of other kinds is measured by `python -m benchmarks.schedules`, with whole families left out.
+
+Settings:
+
+```toml
+{settings}
+```
+"""

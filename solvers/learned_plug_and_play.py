@@ -1,0 +1,182 @@
+"""Plug-and-play restoration whose steps a learned schedule sets.
+
+    v    <- z + momentum_k (z - z before)
+    x    <- argmin 1/2 |A x - y|^2 + rho_k/2 |x - v|^2
+    z    <- D(x, sigma_k)
+
+``sigma_k`` and ``rho_k = strength / sigma_k^2`` are those of Zhang et al. 2022 (DPIR) times learned factors: levels
+that fall geometrically, from 0.85 times the spread of the start to that of the noise. The momentum, classically zero,
+is learned as well. What the schedule is told are ratios (:mod:`solvers.problem_features`): how much the operator sees,
+how large the noise is, and after each step by how much the image misses the data and what the denoiser removed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from solvers import arrays
+from solvers._data_prox import data_prox
+from solvers.arrays import Array
+from solvers.errors import ArgumentError
+from solvers.problem_features import log_ratio, spectral_moments
+from solvers.splitting import TwoProximalMaps
+from solvers.validation import positive_float, positive_int
+
+OF_PROBLEM = ("seen", "evenness", "measured", "noise", "roughness", "start misfit")
+OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine")
+FEATURES = OF_PROBLEM + OF_RUN
+FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photographs
+BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 2.0}
+"""Largest logarithms of the factors of penalty and level, and largest momentum."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedDPIRState:
+    """State of :class:`LearnedDPIR`."""
+
+    x: Array  # image: what the denoiser returned
+    before: Array  # the one before
+    start: Array  # where the run began
+    first: float  # first classical level of the denoiser
+    fit: Array  # image nearest to the last one that explains the data
+    problem: Mapping[str, float]  # features that stay
+    run: Mapping[str, float]  # features of the last step
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedDPIR(TwoProximalMaps):
+    """Plug-and-play restoration in as few steps as a learned schedule needs.
+
+    Parameters
+    ----------
+    data, prior, strength
+        See :class:`DPIR`. The data term has a closed form.
+    level : float
+        Last level of the classical schedule, in the unit of the image.
+    length : int
+        Number of steps.
+    noise : float
+        Standard deviation of the noise in the data.
+    schedule : callable
+        Features to the logarithms of the factors of ``"penalty"`` and ``"level"`` and to the ``"momentum"``:
+        a :class:`LearnedSchedule`. Zeros are the classical schedule.
+
+    Raises
+    ------
+    ArgumentError
+        The data term is not plain least squares or has no closed form, or a number is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from priors import NonLocalMeans, PlugAndPlay
+    >>> from recon.operators import Identity
+    >>> from solvers import LearnedDPIR, LearnedSchedule, LeastSquares, solve
+    >>> from solvers.learned_plug_and_play import BOUNDS, FEATURES
+    >>> y = np.ones((16, 16)) + 0.1 * np.random.default_rng(0).standard_normal((16, 16))
+    >>> parts = LeastSquares(Identity((16, 16)), y), PlugAndPlay(NonLocalMeans()), 0.23 * 0.1**2
+    >>> untrained = LearnedSchedule.untrained(FEATURES, BOUNDS)
+    >>> problem = LearnedDPIR(*parts, level=0.1, noise=0.1, schedule=untrained)
+    >>> bool(abs(solve(problem, y).image - 1).max() < 0.1)
+    True
+    """
+
+    level: float = 0.01
+    length: int = 8
+    noise: float = 0.01
+    schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_float("level", self.level)
+        positive_float("noise", self.noise)
+        positive_int("length", self.length)
+        if not getattr(self.data.operator, "has_solve_shifted", False):
+            raise ArgumentError(
+                f"the operator is {self.data.operator!r}, which has no closed form of the data step; expected one "
+                "whose has_solve_shifted is True. Use DPIR."
+            )
+
+    @cached_property
+    def _of_operator(self) -> dict[str, float]:
+        """Features of the operator: the mean squared singular value, how even they are, and what is measured."""
+        operator = self.data.operator
+        first, second = spectral_moments(operator)
+        sampling = getattr(operator, "sampling", None)
+        share = 1.0 if sampling is None else float(sampling.mean())
+        count = share * math.prod(operator.out_shape) / math.prod(operator.in_shape)
+        return {
+            "seen": first,
+            "evenness": first**2 / second if second > 0 else 0.0,
+            "measured": min(count, 2.0),
+        }
+
+    def init(self, x0: Array) -> LearnedDPIRState:
+        first = FIRST_LEVEL * arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
+        problem = self._of_operator | {
+            "noise": log_ratio(self.level, _size(x0 - x0.mean())),
+            "roughness": _roughness(x0),
+            "start misfit": self._misfit(x0),
+        }
+        run = {"misfit": problem["start misfit"], "removed": 0.0, "moved": 0.0, "cosine": 0.0}
+        return LearnedDPIRState(x0, x0, x0, max(first, self.level), x0, problem, run)
+
+    def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
+        """Begin afresh, from the same start."""
+        return self.init(state.start if item is None else state.start[item])
+
+    def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:  # type: ignore[override]
+        fit, level = self.before_denoising(state, k)
+        return self.after_denoising(state, self.prior.prox(fit, level**2), fit, level)
+
+    def before_denoising(self, state: LearnedDPIRState, k: int) -> tuple[Array, Any]:
+        """The image that step ``k`` denoises, and the level it tells the denoiser."""
+        place = {"share": min(k / max(self.length - 1, 1), 1.0), "length": 1.0 / self.length}
+        found = self.schedule({**state.problem, **state.run, **place})
+        classical = state.first ** (1 - place["share"]) * self.level ** place["share"]
+        penalty = self.strength / classical**2 * _exp(found["penalty"])
+        v = state.x + found["momentum"] * (state.x - state.before)
+        return data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), classical * _exp(found["level"])
+
+    def after_denoising(self, state: LearnedDPIRState, x: Array, fit: Array, level: Any) -> LearnedDPIRState:
+        """The state with the denoised image."""
+        run = self._run(state, x, fit, arrays.to_float(level))
+        return LearnedDPIRState(x, state.x, state.start, state.first, fit, state.problem, run)
+
+    def _run(self, state: LearnedDPIRState, x: Array, fit: Array, level: float) -> dict[str, float]:
+        """Features of a step: the misfit over the noise, and what was removed and moved over the level."""
+        change, last = x - state.x, state.x - state.before
+        lengths = arrays.to_float(arrays.norm(change)) * arrays.to_float(arrays.norm(last))
+        return {
+            "misfit": self._misfit(x),
+            "removed": log_ratio(_size(x - fit), level),
+            "moved": log_ratio(_size(change), level),
+            "cosine": arrays.to_float(arrays.dot(change, last)) / lengths if lengths > 0 else 0.0,
+        }
+
+    def _misfit(self, x: Array) -> float:
+        """Logarithm of the misfit over the noise."""
+        residual = self.data.operator(x) - self.data.y
+        sampling = getattr(self.data.operator, "sampling", None)
+        share = 1.0 if sampling is None else max(float(sampling.mean()), 1e-30)
+        return log_ratio(_size(residual) / math.sqrt(share), self.noise)
+
+
+def _exp(logarithm: Any) -> Any:
+    return math.exp(logarithm) if isinstance(logarithm, float) else logarithm.exp()
+
+
+def _size(x: Array) -> float:
+    """Root mean square, that of the real and the imaginary part for complex arrays."""
+    count = arrays.size(x) * (2 if arrays.is_complex(x) else 1)
+    return arrays.to_float(arrays.norm(x)) / math.sqrt(max(count, 1))
+
+
+def _roughness(x: Array) -> float:
+    """Logarithm of the differences of neighbours over the spread: fine texture or large smooth parts."""
+    differences = _size(x[..., 1:, :] - x[..., :-1, :]) if x.ndim > 1 and x.shape[-2] > 1 else 0.0
+    return log_ratio(differences, _size(x - x.mean()))

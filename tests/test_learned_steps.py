@@ -1,0 +1,207 @@
+"""Learned steps of plug-and-play restoration: use, lessons, training."""
+
+from __future__ import annotations
+
+import doctest
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from priors import PlugAndPlay
+from recon import files
+from recon import operators as ops
+from recon.learn import ScheduleSettings, Source, train_schedule
+from recon.learn import schedules as training
+from recon.learn.images import Collection, Picture
+from recon.learn.lessons import Exercise, Lessons, Runner, lessons, problem
+from recon.learn.problems import FAMILIES
+from recon.learn.schedules import fitted
+from solvers import DPIR, LearnedDPIR, LearnedSchedule, LeastSquares, learned_plug_and_play
+from solvers.errors import ArgumentError, FileError, OptionError
+from solvers.learned_plug_and_play import BOUNDS, FEATURES
+from solvers.loop import unroll
+
+SIGMA = 0.03
+SMALL = ScheduleSettings(widths=(6,), batch=2, patch=32, steps=(2, 3), ascent=1)
+
+
+def smooth(v, sigma):
+    """A denoiser for arrays and tensors: the mean of neighbours, the more the higher the level."""
+    share = 0.5 * sigma / (sigma + float(abs(v - v.mean()).mean()))
+    roll = (lambda a, n, axis: a.roll(n, axis)) if isinstance(v, torch.Tensor) else np.roll
+    around = sum(roll(v, n, axis) for n in (-1, 1) for axis in (-1, -2)) / 4
+    return (1 - share) * v + share * around
+
+
+@pytest.fixture
+def blurred():
+    truth = np.zeros((20, 24))
+    truth[5:13, 6:16] = 1
+    operator = ops.Blur(np.ones((3, 3)) / 9, truth.shape)
+    return operator, operator(truth) + SIGMA * np.random.default_rng(0).standard_normal(truth.shape)
+
+
+def restored(operator, y, schedule, sigma: float = SIGMA, length: int = 5) -> LearnedDPIR:
+    return replace(problem(operator, y, sigma, PlugAndPlay(smooth), schedule), length=length)
+
+
+def pictures(size: int = 72) -> Collection:
+    y, x = np.mgrid[:size, :size] / size
+    discs = [((x - c) ** 2 + (y - 0.5) ** 2 < 0.1) + 0.3 * x for c in (0.3, 0.5, 0.7)]
+    found = tuple(Picture(d[None].astype(np.float32), 0.0, 1.0, float(d.mean())) for d in discs)
+    return Collection((found,), (1.0,), {})
+
+
+def test_zeros_are_the_classical_schedule(blurred) -> None:
+    operator, y = blurred
+    learned = restored(operator, y, LearnedSchedule.untrained(FEATURES, BOUNDS))
+    plain = DPIR(learned.data, learned.prior, learned.strength, learned.level, learned.length)
+    assert np.allclose(unroll(learned, y, 5), unroll(plain, y, 5), atol=1e-12)
+
+
+def test_factors_and_momentum_do_what_they_say(blurred) -> None:
+    operator, y = blurred
+    told = {"penalty": 0.7, "level": -0.4, "momentum": 0.6}
+    learned = restored(operator, y, lambda features: told)
+    gram = np.abs(np.fft.fft2(ops.Blur(np.ones((3, 3)) / 9, y.shape)(_impulse(y.shape)))) ** 2
+    z = before = y
+    first = 0.85 * y.std()
+    for k in range(5):
+        level = first ** (1 - k / 4) * learned.level ** (k / 4)
+        rho = learned.strength / level**2 * math.exp(0.7)
+        v = z + 0.6 * (z - before)
+        fit = np.fft.ifft2(np.fft.fft2(operator.adjoint(y) + rho * v) / (gram + rho)).real
+        before, z = z, smooth(fit, level * math.exp(-0.4))
+    assert np.allclose(unroll(learned, y, 5), z, atol=1e-10)
+
+
+def _impulse(shape: tuple[int, int]) -> np.ndarray:
+    impulse = np.zeros(shape)
+    impulse[0, 0] = 1
+    return impulse
+
+
+def test_what_is_told_has_no_unit(blurred) -> None:
+    operator, y = blurred
+    told = []
+
+    def schedule(features):
+        told.append(dict(features))
+        return {"penalty": -0.5, "level": 0.1, "momentum": 0.4}
+
+    unroll(restored(operator, y, schedule), y, 5)
+    unroll(restored(operator, 40 * y, schedule, 40 * SIGMA), 40 * y, 5)  # another unit of the image
+    unroll(restored(3 * operator, 3 * y, schedule, 3 * SIGMA), y, 5)  # another unit of the measurement
+    assert set(told[0]) == set(FEATURES)
+    for other in (5, 10):
+        for ours, theirs in zip(told[:5], told[other : other + 5], strict=True):
+            assert ours == pytest.approx(theirs, abs=2e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tensors_give_what_arrays_give(family: str) -> None:
+    exercise = Exercise.drawn(family, pictures(), np.random.default_rng(1), 32)
+    told = {"penalty": 0.3, "level": -0.2, "momentum": 0.5}
+    learned = replace(exercise.algorithm, prior=PlugAndPlay(smooth), length=3, schedule=lambda features: told)
+    operator = learned.data.operator
+    assert operator.has_solve_shifted and max(operator.in_shape) <= 40
+    y, start = (np.asarray(a, np.result_type(a.numpy(), np.float64)) for a in (learned.data.y, exercise.start))
+    ours = unroll(replace(learned, data=LeastSquares(operator, y)), start, 3)
+    theirs = unroll(replace(learned, data=LeastSquares(operator, torch.from_numpy(y))), torch.from_numpy(start), 3)
+    assert np.allclose(ours, theirs.numpy(), atol=1e-7)
+
+
+def test_gradients_of_a_run_are_those_of_differences() -> None:
+    images = pictures()
+    exercises = [Exercise.drawn(name, images, np.random.default_rng(3), 32) for name in ("blur", "mri", "shading")]
+    runner = Runner(exercises, 2, "fast-grey")
+    runner.half = runner.network  # the rounding of half precision hides differences
+    theta = torch.full((3, 2, 3), 0.1, dtype=torch.float64, requires_grad=True)
+    (found,) = torch.autograd.grad(runner(theta)[0][-1].sum(), theta)
+    direction = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 2, 3)))
+    with torch.no_grad():
+        above, below = (runner(theta + step * direction)[0][-1].double() for step in (0.02, -0.02))
+    assert torch.allclose((above - below) / 0.04, (found * direction).sum((1, 2)), rtol=0.02, atol=0.02)
+
+
+def test_lessons_are_better_than_the_classical_schedule_and_come_back_from_a_file(tmp_path: Path) -> None:
+    images = pictures()
+    exercises = [Exercise.drawn(name, images, np.random.default_rng(5), 32) for name in ("blur", "inpainting")]
+    found = lessons(exercises, 4, 3, "fast-grey")
+    assert found.features.shape == (8, len(FEATURES)) and found.runs == 2
+    assert np.isfinite(found.features).all() and (found.gain > 0).all()
+    found.save(tmp_path / "l.safetensors", {"seconds": 3})
+    again, about = Lessons.load(tmp_path / "l.safetensors")
+    assert about == {"seconds": 3} and np.array_equal(again.targets, found.targets)
+    assert (found + again).runs == 4
+    assert set(found.without(["blur"]).family) == {list(FAMILIES).index("inpainting")}
+    (tmp_path / "l.safetensors").write_bytes(b"no")
+    with pytest.raises(FileError, match="holds no lessons"):
+        Lessons.load(tmp_path / "l.safetensors")
+
+
+def test_a_fit_follows_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "ROUNDS", 150)
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((160, len(FEATURES)))
+    targets = np.stack([0.5 * features[:, 3], -np.tanh(features[:, 0]), 0.3 + 0 * features[:, 1]], axis=1)
+    table = Lessons(features, targets, np.ones_like(targets), np.ones(160), np.zeros(160), np.full(160, 8.0))
+    schedule = fitted(table, ScheduleSettings(widths=(16,)))
+    values = np.array([list(schedule(dict(zip(FEATURES, row, strict=True))).values()) for row in features])
+    assert np.abs(values - targets).mean() < 0.1
+    constant = fitted(table, ScheduleSettings(widths=(4,)), inputs=("share",))
+    assert constant.inputs == ("share",) and constant({"share": 0.0})["momentum"] == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i, picture in enumerate(pictures().sources[0]):
+        files.write(folder / f"{i}.png", (170 * picture.pixels[0]).clip(0, 255).astype(np.uint8))
+    return folder
+
+
+def test_training_leaves_a_schedule_a_card_and_goes_on(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "ROUNDS", 2)
+    out, lines = tmp_path / "mine.safetensors", []
+    call = {"minutes": 0.02, "settings": SMALL, "leave_one_out": True, "progress": lines.append}
+    found = train_schedule([Source(photos)], out, leg=1e-4, **call)
+    assert found.runs == 2 and "problems" in lines[-1]
+    schedule = LearnedSchedule.load(out)
+    assert schedule.inputs == FEATURES and schedule.card["problems"] == 2
+    assert LearnedSchedule.load(tmp_path / "mine-constants.safetensors").inputs == ("share", "length")
+    assert all((tmp_path / f"mine-without-{name}.safetensors").exists() for name in FAMILIES)
+    card = (tmp_path / "mine.md").read_text(encoding="utf-8")
+    assert "recon train-steps --data" in card and str(tmp_path) not in card
+    assert train_schedule([Source(photos)], out, leg=1e-4, **call).runs in (2, 4)
+    with pytest.raises(FileError, match="patch = 32"):
+        train_schedule([Source(photos)], out, minutes=1, settings=replace(SMALL, patch=40))
+
+
+def test_batches_do_not_depend_on_interruptions() -> None:
+    first, again = (training._batch(pictures(), SMALL, 4) for _ in range(2))
+    assert np.array_equal(first.features, again.features) and np.array_equal(first.targets, again.targets)
+
+
+def test_wrong_arguments(blurred) -> None:
+    _, y = blurred
+    matrix = ops.ParallelBeam((20, 24), 5)
+    with pytest.raises(ArgumentError, match="no closed form"):
+        LearnedDPIR(LeastSquares(matrix, matrix(y)), PlugAndPlay(smooth), 1.0)
+    with pytest.raises(OptionError, match="Did you mean 'noise'"):
+        fitted(Lessons.none(), SMALL, inputs=("nois",))
+    with pytest.raises(ArgumentError, match="patch"):
+        ScheduleSettings(patch=8)
+    with pytest.raises(OptionError, match="batches"):
+        ScheduleSettings.of({"batches": 3})
+
+
+def test_the_examples_in_the_docstrings() -> None:
+    assert doctest.testmod(learned_plug_and_play, extraglobs={"np": np}).failed == 0
