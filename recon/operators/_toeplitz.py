@@ -7,6 +7,7 @@ has the size of the image, and stays in the cache.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,10 @@ class Toeplitz:
             return _times(x, spectrum)
         at = axis - len(self.shape)
         parts = []
-        for own, filtered in zip((x, x * self._phases[axis].like(x)), spectrum, strict=True):
-            part = self._along(axis - 1, _transform(own, at, workers, overwrite=own is not x), filtered, workers)
+        for odd, filtered in zip((False, True), spectrum, strict=True):
+            turn = _times if axis < len(self.shape) - 1 else operator.mul  # the first image is the caller's
+            own = turn(x, self._phases[axis].like(x)) if odd else x
+            part = self._along(axis - 1, _transform(own, at, workers, overwrite=odd), filtered, workers)
             parts.append(_transform(part, at, workers, inverse=True))
         return _plus(parts[0], _times(parts[1], self._conjugates[axis].like(x)))
 
