@@ -101,10 +101,12 @@ def _search(request: Request, start: Array, rng: np.random.Generator, first: flo
     plan = request.plan
     assert plan.criterion is not None
     compared = request.joint or bool(request.candidates)
+    # A few steps of a method for quadratic problems are a regulariser themselves, and hide what the strength does.
+    quadratic = all(getattr(term.function, "is_quadratic", False) for term in plan.prior.terms())
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
         min(plan.max_iter, SEARCH_MAX_ITER), COMPARED_TOL if compared else max(USUAL_TOL, plan.tol),
-        patience=2 if compared else 1, early=not compared,
+        patience=2 if compared else 1, early=not (compared or quadratic),
     )  # fmt: skip
     first = first_strength(request, start) if first is None else first
     return choose_strength(problem, first, plan.criterion, rng)
