@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import meta_adapt, meta_classes, meta_sine
+from benchmarks import meta_adapt, meta_classes, meta_schedule, meta_sine
 
 
 def main() -> None:
@@ -13,6 +13,7 @@ def main() -> None:
         "classes": meta_classes.report,
         "denoiser": meta_adapt.denoiser,
         "instruments": meta_adapt.instruments,
+        "schedule": meta_schedule.report,
     }
     for name in sys.argv[1:] or sections:
         sections[name]()

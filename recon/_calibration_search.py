@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from recon._plug_and_play import usual_strength
-from recon.noise import Gaussian
 
 if TYPE_CHECKING:
     from recon.calibration import Calibration
@@ -33,27 +31,24 @@ class Scan:
     truth: np.ndarray
     operator: Any
     y: np.ndarray
-    noise: Gaussian
-    start: np.ndarray
+    sigma: float  # noise of the measurement
 
     @classmethod
     def of(cls, operator: Any, truth: np.ndarray, level: float, rng: np.random.Generator) -> Scan:
-        from recon._first_guess import first_guess
+        """The measurement with a noise level that is relative to it."""
         from recon.bench.problems import noisy
 
         clean = operator(truth)
         sigma = level * float(np.linalg.norm(clean)) / math.sqrt(clean.size)
-        y = noisy(clean, operator, sigma, int(rng.integers(2**31)))
-        return cls(truth, operator, y, Gaussian(sigma), first_guess(operator, y))
+        return cls(truth, operator, noisy(clean, operator, sigma, int(rng.integers(2**31))), sigma)
 
     def psnr(self, calibration: Calibration) -> float:
-        """Of the reconstruction, over the range of the truth."""
-        from solvers import LeastSquares
-        from solvers.loop import unroll
+        """Of what :func:`recon.reconstruct` returns, over the range of the truth."""
+        from recon import reconstruct
 
-        build = calibration.build(self.noise)
-        algorithm = build(LeastSquares(self.operator, self.y), calibration.prior(), usual_strength(self.y, self.noise))
-        image = unroll(algorithm, self.start, algorithm.length)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of calibrations that will not be kept
+            image = reconstruct(self.y, self.operator, noise=self.sigma, calibration=calibration)
         error = float(np.mean(np.abs(image - self.truth) ** 2))
         return 10 * math.log10(float(np.ptp(np.abs(self.truth))) ** 2 / max(error, 1e-30))
 

@@ -17,7 +17,9 @@ import numpy as np
 
 from recon._calibration_images import simulated_images
 from recon._calibration_search import Scan, mean_psnr, search
+from recon._nonlinear import is_nonlinear
 from recon._plug_and_play import BuildDPIR
+from recon.noise import Gaussian
 from solvers.errors import ArgumentError, DTypeError, FileError, ShapeError
 from solvers.validation import as_inexact, known_keywords, positive_float, require_finite
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from recon.learn.settings import Settings
 
 FORMAT = "recon-calibration-1"
+ACCEPTED = 0.0
+"""Gain in dB on the images that judge, above which a calibration is kept."""
 DENOISER_SHARE = 0.6
 """Share of the time that the denoiser takes, where it is adapted too."""
 
@@ -109,23 +113,29 @@ class Calibration:
 
     def build(self, noise: Any) -> Callable[[Any, Any, float], Any]:
         """``(data, prior, strength) -> DPIR`` with its schedule, ``strength`` being the usual weight."""
-        return _Build(self, BuildDPIR(noise))
+        if not isinstance(noise, Gaussian):
+            raise ArgumentError(f"noise is {noise}; a calibration is of Gaussian noise. Leave out calibration.")
+        return _Build(self, noise)
 
     def __str__(self) -> str:
         steps = "" if self.length is None else f", {self.length} steps"
         return f"weight x {self.weight:.3g}, last level x {self.level:.3g}{steps}: {self.gain:+.2f} dB"
 
 
-@dataclass(frozen=True)
-class _Build:
-    calibration: Calibration
-    usual: BuildDPIR
+class _Build(BuildDPIR):
+    """The usual schedule, changed by a calibration."""
+
+    def __init__(self, calibration: Calibration, noise: Gaussian):
+        super().__init__(noise)
+        self.calibration = calibration
+
+    def at(self, noise: Any) -> _Build:
+        return _Build(self.calibration, noise)
 
     def __call__(self, data: Any, prior: Any, strength: float) -> Any:
-        own, plain = self.calibration, self.usual(data, prior, strength)
-        return replace(
-            plain, strength=own.weight * strength, level=own.level * plain.level, length=own.length or plain.length
-        )
+        own = self.calibration
+        plain = super().__call__(data, prior, own.weight * strength)
+        return replace(plain, level=own.level * plain.level, length=own.length or plain.length)
 
 
 @known_keywords
@@ -203,7 +213,7 @@ def calibrate(
     found = search(found, scans, begin + seconds)
     tests = [Scan.of(operator, x, level, generator) for x in judges]
     before, after = (mean_psnr(start, tests), mean_psnr(found, tests))
-    if not after > before:
+    if not after > before + ACCEPTED:
         warnings.warn(
             f"The calibration gains {after - before:+.2f} dB on the images that judge it; the usual schedule is kept. "
             "Give it more minutes, or images like those to come.",
@@ -229,7 +239,7 @@ def _adapted(images: Sequence[np.ndarray], out: Any, denoiser: str, minutes: flo
 
 
 def _check(operator: Any, images: Any, adapt: Any) -> None:
-    if not hasattr(operator, "adjoint") or not hasattr(operator, "norm"):
+    if not hasattr(operator, "adjoint") or not hasattr(operator, "norm") or is_nonlinear(operator):
         raise DTypeError(
             f"operator is {operator!r}; expected a linear operator of recon.operators. Pass one; what is nonlinear has "
             "no schedule to calibrate."

@@ -312,10 +312,10 @@ def test_a_denoiser_adapts_to_a_few_images(beginner: Path, tmp_path: Path, monke
     clean = textures(1, seed=5)[0]
     noisy = clean + 400 * np.random.default_rng(0).standard_normal(clean.shape)
     assert np.std(adapted(noisy, 400.0) - clean) < 340
-    assert "dB on 1 images" in lines[0]
+    assert "dB on 4 images" in lines[0]
     card = weights.read(tmp_path / "own.safetensors").card
     assert card["command"] == "adapt_denoiser(4 images, minutes=1.5, sigma=400.0)" and card["steps"] > 0
-    assert card["settings"]["quietest"] == pytest.approx(0.16, rel=0.02)
+    assert card["settings"]["quietest"] == pytest.approx(0.4 / 2.2, rel=0.02)
 
 
 def test_an_adaptation_that_harms_is_not_kept(beginner: Path, tmp_path: Path) -> None:

@@ -27,10 +27,12 @@ from solvers import arrays
 from solvers.errors import ArgumentError, ShapeError
 from solvers.validation import as_inexact, positive_float, require_finite
 
-AROUND = 1.25
+AROUND = 1.1
 """Largest noise level over the one asked for, and that over the smallest."""
 SMALLEST = 32
 """Least width of an image."""
+DOZEN = 12
+"""Number of images from which on a quarter is held out."""
 
 
 def adapt_denoiser(
@@ -46,8 +48,8 @@ def adapt_denoiser(
 ) -> Denoiser:
     """Adapt a denoiser to images like a few given ones; for many images, or longer, there is :func:`train_denoiser`.
 
-    A quarter of the images is held out and judges (where there are fewer than four, all of them train and judge): a
-    denoiser that became no better there is left as it was, with a warning.
+    Of a dozen images or more a quarter is held out and judges; fewer all train, and judge with other noise. A denoiser
+    that became no better there is left as it was, with a warning.
 
     Parameters
     ----------
@@ -169,8 +171,8 @@ def _levels(sigma: Any, span: float) -> tuple[float, float, tuple[float, ...]]:
 
 
 def _parted(pictures: list[Picture]) -> tuple[Collection, tuple[Picture, ...]]:
-    """Images to train on, and those that judge: every fourth, or all where there are fewer than four."""
-    apart = len(pictures) > 3
+    """Images to train on, and those that judge: every fourth, or all where there are few."""
+    apart = len(pictures) >= DOZEN
     judges = pictures[2::4] if apart else pictures
     trained = [p for i, p in enumerate(pictures) if not apart or i % 4 != 2]
     return Collection((tuple(trained),), (1.0,), {}), tuple(judges)
