@@ -26,17 +26,23 @@ CLASSES = {
     "lbfgs": "LBFGS",
     "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
+    "nonlinear-admm": "NonlinearADMM",
     "nonlinear-dpir": "NonlinearDPIR",
+    "nonlinear-pdhg": "NonlinearPDHG",
     "ogm": "OGM",
     "ordered-subsets": "OrderedSubsets",
     "pd3o": "PD3O",
     "pdhg": "PDHG",
     "pogm": "POGM",
+    "proximal-newton": "ProximalNewton",
     "stochastic-pdhg": "StochasticPDHG",
 }
 """Solvers of ``data + strength * prior``."""
 
-NONLINEAR = ("fista", "gauss-newton", "gradient", "irgn", "lbfgs", "levenberg-marquardt", "nonlinear-dpir")
+NONLINEAR = (
+    "fista", "gauss-newton", "gradient", "irgn", "lbfgs", "levenberg-marquardt", "nonlinear-admm", "nonlinear-dpir",
+    "nonlinear-pdhg",
+)  # fmt: skip
 """Those that take nonlinear operators."""
 
 KRYLOV = {"cgls": "CGLS", "lsmr": "LSMR", "lsqr": "LSQR"}

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from solvers.loop import unroll as unroll
     from solvers.noise_ball import NoiseBall as NoiseBall
     from solvers.nonlinear_plug_and_play import NonlinearDPIR as NonlinearDPIR
+    from solvers.nonlinear_splitting import NonlinearADMM as NonlinearADMM
+    from solvers.nonlinear_splitting import NonlinearPDHG as NonlinearPDHG
     from solvers.optimised_gradient import OGM as OGM
     from solvers.optimised_gradient import POGM as POGM
     from solvers.ordered_subsets import OrderedSubsets as OrderedSubsets
@@ -96,7 +98,9 @@ __getattr__, __dir__, __all__ = attach(
         "MINRES": "solvers.krylov",
         "MLEM": "solvers.tomography",
         "NoiseBall": "solvers.noise_ball",
+        "NonlinearADMM": "solvers.nonlinear_splitting",
         "NonlinearDPIR": "solvers.nonlinear_plug_and_play",
+        "NonlinearPDHG": "solvers.nonlinear_splitting",
         "OGM": "solvers.optimised_gradient",
         "OSEM": "solvers.tomography",
         "OrderedSubsets": "solvers.ordered_subsets",

@@ -39,17 +39,28 @@ def dual_of_data(data: Any) -> Dual:
 
 
 def duals_of_prior(prior: Any, primal: Any = None) -> tuple[Dual, ...]:
-    """The terms of a prior but the function ``primal``, taken through their duals."""
-    terms = (term for term in prior.terms() if term.function is not primal)
-    return tuple(Dual(term, term.function.prox, not is_constraint(term.function)) for term in terms)
+    """The terms of a prior, taken through their duals; but the one that :func:`primal_of` has chosen, if it has."""
+    terms = prior.terms()
+    # By its place: a prior may make its functions anew for each call.
+    taken = None if primal is None else _chosen(terms)
+    rest = (term for place, term in enumerate(terms) if place != taken)
+    return tuple(Dual(term, term.function.prox, not is_constraint(term.function)) for term in rest)
 
 
 def primal_of(prior: Any, *, bounds_only: bool = False) -> Any:
     """The function of the image itself that is taken in the primal step, or None; bounds are then kept exactly."""
-    free = [term for term in prior.terms() if term.operator is None]
-    bounds = [term for term in free if is_bound(term)]
-    chosen = bounds or ([] if bounds_only else free)
-    return chosen[0].function if chosen else None
+    terms = prior.terms()
+    place = _chosen(terms)
+    if place is None or (bounds_only and not is_bound(terms[place])):
+        return None
+    return terms[place].function
+
+
+def _chosen(terms: Sequence[Term]) -> int | None:
+    """Place of the first bound, or else of the first function of the image itself."""
+    free = [place for place, term in enumerate(terms) if term.operator is None]
+    bounds = [place for place in free if is_bound(terms[place])]
+    return next(iter(bounds or free), None)
 
 
 def shares(norms: Sequence[float]) -> tuple[float, ...]:

@@ -21,6 +21,8 @@ MODULES = [
     "solvers.krylov",
     "solvers.linearised_admm",
     "solvers.noise_ball",
+    "solvers.nonlinear_plug_and_play",
+    "solvers.nonlinear_splitting",
     "solvers.optimised_gradient",
     "solvers.ordered_subsets",
     "solvers.quasi_newton",
