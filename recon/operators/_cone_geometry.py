@@ -6,9 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-CHUNK = 16
-"""Rows or slices that are computed side by side."""
-
 MARGIN = 48
 """Zeros beside a column of voxels or cells, for shifted and rounded-up ranges to read."""
 

@@ -3,10 +3,11 @@
 Memory is turned so that z comes last: a volume is (rows, columns, slices), flattened, and a view (columns, rows). The
 rays to one column of the detector cross a plane of the volume between the same two columns of voxels, so one pair of
 weights serves them all. Along z they cross it at equal distances, near to one slice where rows are counted in as many
-phases as there are rows in a slice. A run of CHUNK of them then stays beside a run of slices, and the few taps that
+phases as there are rows in a slice. A run of LANES of them then stays beside a run of slices, and the few taps that
 linear interpolation chooses from are read from contiguous memory, without any gather and in either direction.
 
-Work is split so that each task owns what it writes: no atomics, and the same bits for any number of threads.
+Work is split so that each task owns what it writes: no atomics, and the same bits for any number of threads. Arrays are
+flat and kernels inlined: a view of an array costs two atomic counts of its references, as much as half a column.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from recon.operators._cone_geometry import CHUNK, MARGIN, Rays
+from recon.operators._cone_geometry import MARGIN, Rays
+from recon.operators._lanes import LANES, floor, hat, load, load_some, ramp, splat, store, store_some, where_reached
 
 PLANES = 4
-"""Planes that stay in the cache while views pass: those of one task of the adjoint, or one turn of the forward."""
+"""Planes of one turn of the forward: they stay in the cache while views pass."""
+
+BLOCK = 8
+"""Planes of one task of the adjoint."""
 
 VIEWS = 2
 """Views of one task of the forward."""
@@ -28,15 +33,16 @@ VIEWS = 2
 MOST_TAPS = 16
 """Taps beyond which interpolating entry by entry is quicker; MARGIN holds what lies beside that many."""
 
-_U: Any = np.uint64
-"""Of a loop that must be vectorised: numba looks at signed ones for negative values, which count from the end."""
+BITS = 48
+"""Of a place that are behind the point, of 64: enough for double precision, and for 32 thousand slices."""
 
-_ONE, _TWO, _THREE, _FOUR, _FIVE, _CHUNK = _U(1), _U(2), _U(3), _U(4), _U(5), _U(CHUNK)
+_FRACTION, _UNIT = (1 << BITS) - 1, 0.5**BITS
 
 _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+_PART: Any = {**_FAST, "forceinline": True}
 
 
-@njit(**_FAST)
+@njit(**_PART)
 def neighbours(position: float, width: int) -> tuple[int, int, float, float]:
     """The columns beside a position and their weights; what lies beyond the plane weighs nothing."""
     below = math.floor(position)
@@ -47,163 +53,189 @@ def neighbours(position: float, width: int) -> tuple[int, int, float, float]:
     return min(max(i, 0), width - 1), min(max(i + 1, 0), width - 1), wa, wb
 
 
-@njit(**_FAST)
-def _read(volume: np.ndarray, i: int, j: int, wi: float, wj: float, low: int, high: int, column: np.ndarray) -> None:
-    """The slices ``low .. high - 1`` between two columns of voxels, which begin at i and j."""
-    a, b, to = _U(i + low), _U(j + low), _U(MARGIN + low)
-    wa, wb = column.dtype.type(wi), column.dtype.type(wj)
-    for k in range(_U(high - low)):
-        column[to + k] = wa * volume[a + k] + wb * volume[b + k]
-
-
-@njit(**_FAST)
-def _add(column: np.ndarray, i: int, j: int, wi: float, wj: float, low: int, high: int, volume: np.ndarray) -> None:
-    """Transpose of :func:`_read`."""
-    a, b, origin = _U(i + low), _U(j + low), _U(low)
-    wa, wb = volume.dtype.type(wi), volume.dtype.type(wj)
-    if i == j:
-        for k in range(_U(high - low)):
-            volume[a + k] += (wa + wb) * column[origin + k]
-    else:
-        for k in range(_U(high - low)):
-            value = column[origin + k]
-            left, right = volume[a + k] + wa * value, volume[b + k] + wb * value
-            volume[a + k], volume[b + k] = left, right
-
-
-@njit(**_FAST)
+@njit(**_PART)
 def _taps(drift: float, reach: float) -> int:
     """How many neighbours a run needs whose lowest one drifts, and that each reads within ``reach``."""
-    return int(min(math.ceil(abs(drift) * (CHUNK - 1) + reach + 1e-5), 1e6))
+    return int(min(math.ceil(abs(drift) * (LANES - 1) + reach + 1e-5), 1e6))
 
 
-@njit(**_FAST)
-def _read_four(source: np.ndarray, at: float, step: float, begin: int, end: int, out: np.ndarray) -> None:
-    """``out[n] += source[MARGIN + at + step * n]``, linear between entries, where CHUNK successive n need four."""
-    kind, zero, one, two = out.dtype.type, out.dtype.type(0), out.dtype.type(1), out.dtype.type(2)
-    drift = step - 1
-    w, back = kind(drift), min(drift * (CHUNK - 1), 0.0)
-    at += MARGIN
-    for n in range(begin, end, CHUNK):
-        place = at + drift * n
-        first = np.int64(place + back)
-        f = kind(place - first)
-        to, m = _U(n), _U(n + first)
-        for t in range(_CHUNK):
-            x = f + w * kind(t)
-            a, b, c, d = source[m + t], source[m + t + _ONE], source[m + t + _TWO], source[m + t + _THREE]
-            left, right, base = (c, d, two) if x >= two else ((b, c, one) if x >= one else (a, b, zero))
-            out[to + t] += left + (x - base) * (right - left)
+@njit(**_PART)
+def _fixed(place: float) -> Any:
+    """A place in units of 2^-BITS: rounding one down and what is left cost no conversions from and to integers."""
+    return np.int64(place * (1 << BITS))
 
 
-@njit(**_FAST)
-def _read_six(source: np.ndarray, at: float, step: float, begin: int, end: int, out: np.ndarray) -> None:
-    """:func:`_read_four` for six entries."""
-    kind = out.dtype.type
-    zero, one, two, three, four = kind(0), kind(1), kind(2), kind(3), kind(4)
-    drift = step - 1
-    w, back = kind(drift), min(drift * (CHUNK - 1), 0.0)
-    at += MARGIN
-    for n in range(begin, end, CHUNK):
-        place = at + drift * n
-        first = np.int64(place + back)
-        g = kind(place - first)
-        to, m = _U(n), _U(n + first)
-        for t in range(_CHUNK):
-            x = g + w * kind(t)
-            a, b, c = source[m + t], source[m + t + _ONE], source[m + t + _TWO]
-            d, e, f = source[m + t + _THREE], source[m + t + _FOUR], source[m + t + _FIVE]
-            left, right, base = (b, c, one) if x >= one else (a, b, zero)
-            left, right, base = (c, d, two) if x >= two else (left, right, base)
-            left, right, base = (d, e, three) if x >= three else (left, right, base)
-            left, right, base = (e, f, four) if x >= four else (left, right, base)
-            out[to + t] += left + (x - base) * (right - left)
+@njit(**_PART)
+def _part(rows: int, phase: int, phases: int) -> int:
+    """How many of the first rows belong to a phase."""
+    return max((rows - phase + phases - 1) // phases, 0)
 
 
-@njit(**_FAST)
-def _share(x: Any, step: Any, source: np.ndarray, m: Any) -> Any:
-    """Four entries of ``source``, at x, x + step, ... from the place that takes them, weighted with a hat."""
-    zero, one = source.dtype.type(0), source.dtype.type(1)
-    y = x + step
-    z = y + step
-    u = z + step
-    a = max(one - abs(x), zero) * source[m] + max(one - abs(y), zero) * source[m + _ONE]
-    return a + (max(one - abs(z), zero) * source[m + _TWO] + max(one - abs(u), zero) * source[m + _THREE])
-
-
-@njit(**_FAST)
-def _add_four(source: np.ndarray, line: Any, tap: int, begin: int, end: int, out: np.ndarray) -> None:
-    """``out[n] += sum_m hat(at + change * n + step * (m - n)) source[MARGIN + m]``.
-
-    Over four m, from the tap-th on that CHUNK successive n reach: beyond ``n + low + drift * n`` of the lowest of them.
-    """
-    kind = out.dtype.type
-    low, drift, at, change, step = line
-    low, at, w, g = low + MARGIN + tap + min(drift * (CHUNK - 1), 0.0), at - step * MARGIN, kind(change), kind(step)
-    for n in range(begin, end, CHUNK):
-        first = np.int64(low + drift * n) + 1
-        f = kind(at + change * n + step * first)
-        to, m = _U(n), _U(n + first)
-        for t in range(_CHUNK):
-            out[to + t] += _share(f + w * kind(t), g, source, m + t)
-
-
-@njit(**_FAST)
-def _add_eight(source: np.ndarray, line: Any, tap: int, begin: int, end: int, out: np.ndarray) -> None:
-    """:func:`_add_four` over eight m."""
-    kind = out.dtype.type
-    low, drift, at, change, step = line
-    low, at, w, g = low + MARGIN + tap + min(drift * (CHUNK - 1), 0.0), at - step * MARGIN, kind(change), kind(step)
-    for n in range(begin, end, CHUNK):
-        first = np.int64(low + drift * n) + 1
-        f = kind(at + change * n + step * first)
-        to, m = _U(n), _U(n + first)
-        for t in range(_CHUNK):
-            x = f + w * kind(t)
-            out[to + t] += _share(x, g, source, m + t) + _share(x + kind(4) * g, g, source, m + t + _FOUR)
-
-
-@njit(**_FAST)
-def _sample(column: np.ndarray, at: float, step: float, first: int, last: int, out: np.ndarray) -> None:
-    """Add to ``out[n]`` the column at ``at + step * n``, linear between slices."""
-    taps = _taps(step - 1, 2.0)
-    if taps <= 4:
-        _read_four(column, at, step, first, last, out)
-    elif taps <= 6:
-        _read_six(column, at, step, first, last, out)
-    elif taps <= MOST_TAPS:
-        for tap in range(0, taps, 8):
-            _add_eight(column, (at - 1, step - 1, at, step - 1, -1.0), tap, first, last, out)
-    else:
-        for n in range(first, last):
-            below = math.floor(at + step * n)
-            f, k = column.dtype.type(at + step * n - below), MARGIN + np.int64(below)
-            out[n] += (1 - f) * column[k] + f * column[k + 1]
-
-
-@njit(**_FAST)
-def _collect(
-    cells: np.ndarray, at: float, step: float, first: int, last: int, low: int, high: int, column: np.ndarray
+@njit(**_PART)
+def _read(
+    volume: np.ndarray, i: int, j: int, wi: float, wj: float, low: int, high: int, column: np.ndarray, to: int
 ) -> None:
-    """Transpose of :func:`_sample`: add to ``column[k]``."""
-    line = -(1 + at) / step, 1 / step - 1, at, step - 1, step
-    taps = _taps(1 / step - 1, 2 / step)
-    if taps <= 4:
-        _add_four(cells, line, 0, low, high, column)
-    elif taps <= MOST_TAPS:
-        for tap in range(0, taps, 8):
-            _add_eight(cells, line, tap, low, high, column)
+    """The slices ``low .. high - 1`` between two columns of voxels, which begin at i and j; zeros up to a whole run."""
+    kind = column.dtype.type
+    wa, wb = splat(kind(wi)), splat(kind(wj))
+    for k in range(low, high, LANES):
+        if k + LANES <= high:
+            store(column, to + k, wa * load(volume, i + k) + wb * load(volume, j + k))
+        else:
+            left, right = load_some(volume, i + k, high - k), load_some(volume, j + k, high - k)
+            store(column, to + k, wa * left + wb * right)
+
+
+@njit(**_PART)
+def _add(volume: np.ndarray, at: int, count: int, run: Any) -> None:
+    """Add the first numbers of a run to the volume."""
+    if count >= LANES:
+        store(volume, at, load(volume, at) + run)
     else:
-        for n in range(first, last):
-            below = math.floor(at + step * n)
-            f, k = column.dtype.type(at + step * n - below), np.int64(below)
-            if low <= k < high:
-                column[k] += (1 - f) * cells[MARGIN + n]
-            if low <= k + 1 < high:
-                column[k + 1] += f * cells[MARGIN + n]
+        store_some(volume, at, load_some(volume, at, count) + run, count)
 
 
-@njit(**_FAST)
+@njit(**_PART)
+def _interpolated(source: np.ndarray, at: int, x: Any, taps: int) -> Any:
+    """``source[at + t + x[t]]``, linear between entries, where ``0 <= x < taps - 1``."""
+    kind = source.dtype.type
+    left, right = load(source, at), load(source, at + 1)
+    for tap in range(1, taps - 1):
+        beyond, level = load(source, at + tap + 1), splat(kind(tap))
+        left, right = where_reached(x, level, right, left), where_reached(x, level, beyond, right)
+    whole = where_reached(x, splat(kind(1)), floor(x), splat(kind(0)))  # x may be rounded to a little below 0
+    return left + (x - whole) * (right - left)
+
+
+@njit(**_PART)
+def _shared(source: np.ndarray, at: int, x: Any, step: Any, taps: int) -> Any:
+    """``sum_j hat(x[t] + step * j) source[at + t + j]``."""
+    total = hat(x) * load(source, at)
+    for tap in range(1, taps):
+        x = x + step
+        total = total + hat(x) * load(source, at + tap)
+    return total
+
+
+@njit(**_PART)
+def _sample_by(
+    columns: np.ndarray,
+    width: int,
+    lines: np.ndarray,
+    count: int,
+    begin: int,
+    end: int,
+    out: np.ndarray,
+    to: int,
+    taps: int,
+) -> None:
+    kind = out.dtype.type
+    runs = (end - begin + LANES - 1) // LANES
+    for run in range(runs):
+        n = begin + LANES * run
+        total = load(out, to + n)
+        for p in range(count):
+            drift = lines[p, 1] - 1
+            back = min(drift * (LANES - 1), 0.0)
+            place = _fixed(lines[p, 0] + lines[p, 1] * begin + MARGIN + back) + _fixed(lines[p, 1] * LANES) * run
+            # Beyond the margins there is nothing, and within them as much.
+            first = min(max(place >> BITS, 0), width - LANES - taps)
+            x = ramp(kind(place & _FRACTION) * kind(_UNIT) - kind(back), kind(drift))
+            total = total + _interpolated(columns, p * width + first, x, taps)
+        store(out, to + n, total)
+
+
+@njit(**_PART)
+def _sample(
+    columns: np.ndarray, width: int, lines: np.ndarray, count: int, begin: int, end: int, out: np.ndarray, to: int
+) -> None:
+    """Add to ``out[to + n]`` each column at ``start + step * n`` of its line, linear between slices."""
+    taps = 0
+    for p in range(count):
+        taps = max(taps, _taps(lines[p, 1] - 1, 2.0))
+    if taps <= 4:
+        _sample_by(columns, width, lines, count, begin, end, out, to, 4)
+    elif taps <= 6:
+        _sample_by(columns, width, lines, count, begin, end, out, to, 6)
+    elif taps <= MOST_TAPS:
+        _sample_by(columns, width, lines, count, begin, end, out, to, taps)
+    else:
+        for p in range(count):
+            for n in range(begin, end):
+                place = min(max(lines[p, 0] + lines[p, 1] * n + MARGIN, 0.0), width - 2.0)
+                k = np.int64(place)
+                f = out.dtype.type(place - k)
+                out[to + n] += (1 - f) * columns[p * width + k] + f * columns[p * width + k + 1]
+
+
+@njit(**_PART)
+def _collect_by(
+    cells: np.ndarray,
+    base: int,
+    width: int,
+    at: float,
+    step: float,
+    low: int,
+    high: int,
+    pair: Any,
+    volume: np.ndarray,
+    phases: int,
+    taps: int,
+) -> None:
+    kind = volume.dtype.type
+    i, j, wi, wj = pair
+    wa, wb, apart = splat(kind(wi)), splat(kind(wj)), splat(kind(step * phases))
+    slope = 1 / (step * phases)
+    back, change = min((slope - 1) * (LANES - 1), 0.0), kind(step * phases - 1)
+    hop, scale = _fixed(slope * LANES), kind(-step * phases * _UNIT)
+    reached = kind(step * phases * (1 + back) - 1)  # where the first cell stands, less its fraction
+    for k in range(low, high, LANES):
+        total = splat(kind(0))
+        for phase in range(phases):
+            start = at + step * phase
+            place = _fixed(MARGIN + 1 + back + slope * (low - 1 - start)) + hop * ((k - low) // LANES)
+            x = ramp(reached + scale * kind(place & _FRACTION), change)
+            total = total + _shared(cells, base + phase * width + (place >> BITS), x, apart, taps)
+        _add(volume, i + k, high - k, wa * total)
+        _add(volume, j + k, high - k, wb * total)
+
+
+@njit(**_PART)
+def _collect(
+    cells: np.ndarray,
+    base: int,
+    width: int,
+    at: float,
+    step: float,
+    seen: Any,
+    pair: Any,
+    volume: np.ndarray,
+    phases: int,
+) -> None:
+    """Transpose of :func:`_read` and :func:`_sample`, for one column: add to the two columns of voxels of ``pair``."""
+    first, last, low, high = seen
+    taps = _taps(1 / (step * phases) - 1, 2 / (step * phases))
+    if taps <= 4 and phases == 1:
+        _collect_by(cells, base, width, at, step, low, high, pair, volume, 1, 4)
+    elif taps <= 6 and phases == 1:
+        _collect_by(cells, base, width, at, step, low, high, pair, volume, 1, 6)
+    elif taps <= 8 and phases == 1:
+        _collect_by(cells, base, width, at, step, low, high, pair, volume, 1, 8)
+    elif taps <= MOST_TAPS:
+        _collect_by(cells, base, width, at, step, low, high, pair, volume, phases, taps)
+    else:
+        for v in range(first, last):
+            below = math.floor(at + step * v)
+            f, k = at + step * v - below, np.int64(below)
+            value = cells[base + v % phases * width + MARGIN + v // phases]
+            for column, weight in ((pair[0], pair[2]), (pair[1], pair[3])):
+                if low <= k < high:
+                    volume[column + k] += volume.dtype.type(weight * (1 - f)) * value
+                if low <= k + 1 < high:
+                    volume[column + k + 1] += volume.dtype.type(weight * f) * value
+
+
+@njit(**_PART)
 def _seen(at: float, step: float, slices: int, rows: int) -> Any:
     """The rows that lead into the volume, and the slices that they read."""
     per_step = 1 / step
@@ -214,7 +246,7 @@ def _seen(at: float, step: float, slices: int, rows: int) -> Any:
     return first, last, low, high
 
 
-@njit(**_FAST)
+@njit(**_PART)
 def _strides(shape: tuple[int, int, int], along_x: bool) -> tuple[int, int, int]:
     """How far the planes of a flat volume are apart, and the columns of voxels of one, and how many of these it has."""
     rows, columns, slices = shape
@@ -223,7 +255,7 @@ def _strides(shape: tuple[int, int, int], along_x: bool) -> tuple[int, int, int]
     return columns * slices, slices, columns
 
 
-@njit(**_FAST)
+@njit(**_PART)
 def _project_view(
     view: int,
     begin: int,
@@ -232,45 +264,66 @@ def _project_view(
     shape: tuple[int, int, int],
     rays: Rays,
     rows: int,
-    column: np.ndarray,
+    phases: int,
+    scratch: Any,
     sums: np.ndarray,
+    to: int,
 ) -> None:
-    """Add what the rays of a view meet in the planes ``begin .. end - 1``."""
-    columns, phases = sums.shape[:2]
-    for c in range(columns):
-        plane, stride, width = _strides(shape, rays.along_x[view, c])
+    """Add what the rays of a view meet in the planes ``begin .. end - 1``, to sums by columns and phases."""
+    columns, lines, length = scratch
+    width = shape[2] + 2 * MARGIN + LANES
+    for c in range(rays.first.shape[1]):
+        plane, stride, across = _strides(shape, rays.along_x[view, c])
         p0, p1, z0, z1 = rays.p0[view, c], rays.p1[view, c], rays.z0[view, c], rays.z1[view, c]
         h0, h1 = rays.h0[view, c], rays.h1[view, c]
+        count, start, stop = 0, rows, 0
         for q in range(max(begin, rays.first[view, c]), min(end, rays.last[view, c])):
             at, step = z0 + z1 * q, h0 + h1 * q
             first, last, low, high = _seen(at, step, shape[2], rows)
             if first < last and low < high:
-                i, j, wi, wj = neighbours(p0 + p1 * q, width)
-                _read(volume, plane * q + stride * i, plane * q + stride * j, wi, wj, low, high, column)
-                for phase in range(phases):
-                    start, stop = first, last
-                    if phases > 1:
-                        start, stop = max((first - phase) // phases, 0), (last - 1 - phase) // phases + 1
-                    _sample(column, at + step * phase, step * phases, start, stop, sums[c, phase])
+                i, j, wi, wj = neighbours(p0 + p1 * q, across)
+                _read(
+                    volume,
+                    plane * q + stride * i,
+                    plane * q + stride * j,
+                    wi,
+                    wj,
+                    low,
+                    high,
+                    columns,
+                    count * width + MARGIN,
+                )
+                lines[count, 0], lines[count, 1] = at, step
+                start, stop, count = min(start, first), max(stop, last), count + 1
+        if count == 0:
+            continue
+        for p in range(count):
+            lines[p, 1] *= phases
+        for phase in range(phases):
+            low, high = start // phases, _part(stop, phase, phases)
+            _sample(columns, width, lines, count, low, high, sums, to + (c * phases + phase) * length)
+            for p in range(count):
+                lines[p, 0] += lines[p, 1] / phases
 
 
-@njit(**_FAST)
+@njit(**_PART)
 def _back_project_view(
     view: int,
     along_x: bool,
     begin: int,
     end: int,
     cells: np.ndarray,
+    base: int,
+    width: int,
     rows: int,
+    phases: int,
     rays: Rays,
     shape: tuple[int, int, int],
-    column: np.ndarray,
     volume: np.ndarray,
 ) -> None:
     """Transpose of :func:`_project_view`, for the columns that march along x, or the others."""
-    columns, phases = cells.shape[:2]
-    plane, stride, width = _strides(shape, along_x)
-    for c in range(columns):
+    plane, stride, across = _strides(shape, along_x)
+    for c in range(rays.first.shape[1]):
         if rays.along_x[view, c] != along_x:
             continue
         p0, p1, z0, z1 = rays.p0[view, c], rays.p1[view, c], rays.z0[view, c], rays.z1[view, c]
@@ -279,21 +332,19 @@ def _back_project_view(
             at, step = z0 + z1 * q, h0 + h1 * q
             first, last, low, high = _seen(at, step, shape[2], rows)
             if first < last and low < high:
-                column[low : high + CHUNK] = 0
-                for phase in range(phases):
-                    start, stop = first, last
-                    if phases > 1:
-                        start, stop = max((first - phase) // phases, 0), (last - 1 - phase) // phases + 1
-                    _collect(cells[c, phase], at + step * phase, step * phases, start, stop, low, high, column)
-                i, j, wi, wj = neighbours(p0 + p1 * q, width)
-                _add(column, plane * q + stride * i, plane * q + stride * j, wi, wj, low, high, volume)
+                i, j, wi, wj = neighbours(p0 + p1 * q, across)
+                pair = plane * q + stride * i, plane * q + stride * j, wi, wj
+                _collect(
+                    cells, base + c * phases * width, width, at, step, (first, last, low, high), pair, volume, phases
+                )
 
 
-@njit(**_FAST)
-def _length(rays: Rays, view: int, c: int, v: int) -> float:
-    """Length of a ray between two planes."""
-    slope = rays.e0[view, c] + rays.e1[view, c] * v
-    return rays.step[view, c] * math.sqrt(1.0 + slope * slope)
+@njit(**_PART)
+def _weigh(rays: Rays, view: int, v: int, row: np.ndarray) -> None:
+    """Multiply a row of the detector by the lengths of its rays between two planes."""
+    for c in range(row.size):
+        slope = rays.e0[view, c] + rays.e1[view, c] * v
+        row[c] *= rays.step[view, c] * math.sqrt(1.0 + slope * slope)
 
 
 # Jobs: each does a block of tasks.
@@ -304,30 +355,39 @@ def project_job(
     job: int, block: int, volume: np.ndarray, shape: tuple[int, int, int], rays: Rays, phases: int, out: np.ndarray
 ) -> None:
     views, rows, columns = out.shape
-    column = np.zeros(shape[2] + 2 * MARGIN, out.dtype)
-    sums = np.empty((VIEWS, columns, phases, (rows + phases - 1) // phases + CHUNK), out.dtype)
+    length = (rows + phases - 1) // phases + LANES
+    scratch = np.zeros(PLANES * (shape[2] + 2 * MARGIN + LANES), out.dtype), np.empty((PLANES, 2)), length
+    size = columns * phases * length
+    sums = np.empty(VIEWS * size, out.dtype)
     for task in range(job * block, min((job + 1) * block, (views + VIEWS - 1) // VIEWS)):
         sums[:] = 0
         first, last = task * VIEWS, min((task + 1) * VIEWS, views)
         for q in range(0, max(shape[0], shape[1]), PLANES):
             for view in range(first, last):
-                _project_view(view, q, q + PLANES, volume, shape, rays, rows, column, sums[view - first])
+                _project_view(
+                    view, q, q + PLANES, volume, shape, rays, rows, phases, scratch, sums, (view - first) * size
+                )
         for view in range(first, last):
             for v in range(rows):
+                row, at = out[view, v], (view - first) * size + v % phases * length + v // phases
                 for c in range(columns):
-                    out[view, v, c] = _length(rays, view, c, v) * sums[view - first, c, v % phases, v // phases]
+                    row[c] = sums[at + c * phases * length]
+                _weigh(rays, view, v, row)
 
 
 @njit(**_FAST)
 def turn_job(job: int, block: int, y: np.ndarray, begin: int, rays: Rays, cells: np.ndarray) -> None:
     """The views ``begin``, ... by columns and phases, in units of a ray's length, one for each entry of ``cells``."""
     phases = cells.shape[2]
+    row = np.empty(y.shape[2], y.dtype)
     for n in range(job * block, min((job + 1) * block, len(cells))):
         cells[n] = 0
         for v in range(y.shape[1]):
-            for c in range(y.shape[2]):
-                value = _length(rays, begin + n, c, v) * y[begin + n, v, c]
-                cells[n, c, v % phases, MARGIN + v // phases] = value
+            row[:] = y[begin + n, v]
+            _weigh(rays, begin + n, v, row)
+            phase, k = v % phases, MARGIN + v // phases
+            for c in range(row.size):
+                cells[n, c, phase, k] = row[c]
 
 
 @njit(**_FAST)
@@ -344,8 +404,10 @@ def back_project_job(
 ) -> None:
     """Add the columns of the views ``begin``, ... that march along x, or the others, to the planes of the volume."""
     planes = shape[1] if along_x else shape[0]
-    column = np.zeros(shape[2] + CHUNK, cells.dtype)
-    for task in range(job * block, min((job + 1) * block, (planes + PLANES - 1) // PLANES)):
-        q = task * PLANES
-        for n in range(len(cells)):
-            _back_project_view(begin + n, along_x, q, q + PLANES, cells[n], rows, rays, shape, column, volume)
+    views, columns, phases, width = cells.shape
+    flat = cells.reshape(-1)
+    for task in range(job * block, min((job + 1) * block, (planes + BLOCK - 1) // BLOCK)):
+        q = task * BLOCK
+        for n in range(views):
+            at = n * columns * phases * width
+            _back_project_view(begin + n, along_x, q, q + BLOCK, flat, at, width, rows, phases, rays, shape, volume)

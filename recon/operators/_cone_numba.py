@@ -38,7 +38,7 @@ def back_project(y: np.ndarray, rays: Rays, out: np.ndarray) -> None:
         pieces = np.empty((min(piece, views - begin), *cells), y.dtype)
         _run(kernels.turn_job, len(pieces), work, y, begin, rays, pieces)
         for along_x in (False, True):
-            tasks = -(-turned.shape[int(along_x)] // kernels.PLANES)
+            tasks = -(-turned.shape[int(along_x)] // kernels.BLOCK)
             arguments = pieces, rows, begin, along_x, rays, turned.shape, turned.reshape(-1)
             _run(kernels.back_project_job, tasks, work, *arguments)
     out[:] = turned.transpose(2, 0, 1)
