@@ -96,6 +96,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--bounds", type=float, nargs=2, metavar="LOW HIGH", help="Values the image may have."),
         click.option("--channel-axis", type=int, metavar="N",
                      help="Axis of INPUT that holds colours or bands. By default what the file says."),
+        click.option("--calibration", metavar="FILE.JSON", help="What recon.calibrate saved for this operator."),
         click.option("--dataset", metavar="NAME", help="Which array of INPUT, where it holds several."),
     ]  # fmt: skip
     for option in reversed(options):
@@ -292,7 +293,9 @@ def _problem(path: str, spec: str, dataset: str | None, options: dict[str, Any])
     operator = load_operator(spec, shape)
     if axis is None and len(operator.out_shape) < measurement.array.ndim:
         axis = told
-    return measurement, operator, {**options, "channel_axis": axis}
+    stored = options["calibration"]
+    calibration = None if stored is None else recon.Calibration.load(stored)
+    return measurement, operator, {**options, "channel_axis": axis, "calibration": calibration}
 
 
 def _check_kind(output: str, operator: Any, magnitude: bool) -> None:

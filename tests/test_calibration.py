@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from priors import Denoiser, weights
-from recon import Calibration, calibrate, plan, reconstruct
+from recon import Calibration, calibrate, cli, files, plan, reconstruct
 from recon import _calibration_search as searching
 from recon import calibration as module
 from recon import operators as ops
@@ -73,6 +73,17 @@ def test_a_denoiser_travels_with_its_calibration(tmp_path: Path) -> None:
     assert np.allclose(Denoiser(found.denoiser)(v, 0.5), Denoiser()(v, 0.5))
     found.save(tmp_path / "b" / "scanner.json")  # onto itself
     assert Calibration.load(tmp_path / "b" / "scanner.json") == found
+
+
+def test_the_command_line_takes_a_calibration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files.write(tmp_path / "y.npy", measurement())
+    files.write(tmp_path / "psf.npy", np.ones((3, 5)) / 15)
+    (tmp_path / "blur.yaml").write_text("operator: blur\npsf: psf.npy\n", encoding="utf-8")
+    neutral(weight=0.5).save(tmp_path / "scanner.json")
+    call = ["plan", str(tmp_path / "y.npy"), "--operator", str(tmp_path / "blur.yaml")]
+    assert cli.main([*call, "--calibration", str(tmp_path / "scanner.json")]) == 0
+    assert "calibrated: weight x 0.5" in capsys.readouterr().out
+    assert cli.main([*call, "--calibration", str(tmp_path / "none.json")]) == 2
 
 
 def tick(monkeypatch: pytest.MonkeyPatch) -> None:
