@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from solvers.loop import solve as solve
     from solvers.loop import steps as steps
     from solvers.loop import unroll as unroll
+    from solvers.modelled_plug_and_play import ModelledDPIR as ModelledDPIR
     from solvers.noise_ball import NoiseBall as NoiseBall
     from solvers.nonlinear_plug_and_play import NonlinearDPIR as NonlinearDPIR
     from solvers.nonlinear_splitting import NonlinearADMM as NonlinearADMM
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from solvers.phase_retrieval import ErrorReduction as ErrorReduction
     from solvers.plug_and_play import DPIR as DPIR
     from solvers.primal_dual import PDHG as PDHG
+    from solvers.proximal_newton import ProximalNewton as ProximalNewton
     from solvers.quasi_newton import LBFGS as LBFGS
     from solvers.robust_losses import AbsoluteDeviation as AbsoluteDeviation
     from solvers.robust_losses import Huber as Huber
@@ -97,6 +99,7 @@ __getattr__, __dir__, __all__ = attach(
         "LinearisedADMM": "solvers.linearised_admm",
         "MINRES": "solvers.krylov",
         "MLEM": "solvers.tomography",
+        "ModelledDPIR": "solvers.modelled_plug_and_play",
         "NoiseBall": "solvers.noise_ball",
         "NonlinearADMM": "solvers.nonlinear_splitting",
         "NonlinearDPIR": "solvers.nonlinear_plug_and_play",
@@ -110,6 +113,7 @@ __getattr__, __dir__, __all__ = attach(
         "POGM": "solvers.optimised_gradient",
         "PoissonLikelihood": "solvers.data_terms",
         "ProximalGradient": "solvers.gradient",
+        "ProximalNewton": "solvers.proximal_newton",
         "RAAR": "solvers.phase_retrieval",
         "RegularisedCG": "solvers.krylov",
         "Restarted": "solvers.acceleration",

@@ -30,6 +30,7 @@ from solvers import arrays
 from solvers._in_place import Buffer, InPlace, OverwrittenState
 from solvers._splits import Split, correction, item_of
 from solvers.arrays import Array
+from solvers.curvature_model import impulse_response
 from solvers.protocols import Term
 from solvers.regularised import Regularised
 
@@ -216,19 +217,16 @@ class ADMM(Regularised):
         return _filtered_inverse(_forward_transform(r, self._ndim), None, state.inverse, r, self._ndim)
 
     @cached_property
+    def _impulse_response(self) -> np.ndarray:
+        return impulse_response(self.data.operator, self._back)
+
+    @cached_property
     def _impulse_gram(self) -> np.ndarray | None:
         """Eigenvalues of the periodic convolution that ``A^H A`` is at an image's centre, in the mean of frames."""
         if self._factors is not None:
             return np.zeros(())
-        operator, like = self.data.operator, self._back
-        shape, frames = tuple(operator.in_shape), getattr(operator, "frames", False)
-        centre = tuple(n // 2 for n in shape[frames:])
-        impulse = np.zeros(shape, dtype=arrays.to_numpy(like).dtype)
-        impulse[(..., *centre)] = 1.0  # frames are not measured together: one product answers for each of them
-        response = arrays.to_numpy(operator.gram(arrays.to_device_of(impulse, like)))
-        response = response.mean(axis=0) if frames else response
-        spectrum = np.fft.fftn(np.roll(response, tuple(-c for c in centre), axis=tuple(range(len(centre))))).real
-        return np.broadcast_to(np.maximum(spectrum, 1e-3 * spectrum.max()), shape)
+        spectrum = np.fft.fftn(self._impulse_response).real
+        return np.broadcast_to(np.maximum(spectrum, 1e-3 * spectrum.max()), tuple(self.data.operator.in_shape))
 
     @cached_property
     def _spectra(self) -> tuple[Any, ...] | None:

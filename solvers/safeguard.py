@@ -185,7 +185,7 @@ class Safeguarded:
         """The learned step and its merit; None where it fails, is not finite or does harm."""
         try:
             found = self.proposal(state.inner, k, state.track.features())
-            merit = self._merit(found, k) if _finite(found) else math.nan
+            merit = self._merit(found, k) if finite(found) else math.nan
         except Exception:  # whatever goes wrong in a proposal, the classical step is there
             return None
         return (found, merit) if merit <= state.average else None
@@ -203,12 +203,12 @@ class Safeguarded:
         return SafeguardedState(inner.x, inner, state.track.moved(inner.x), average, taken, refused)
 
 
-def _finite(state: Any) -> bool:
+def finite(state: Any) -> bool:
     """Whether every array and number of a state is finite."""
     if isinstance(state, (int, float)):
         return math.isfinite(state)
     if dataclasses.is_dataclass(state):
-        return all(_finite(getattr(state, field.name)) for field in dataclasses.fields(state))
+        return all(finite(getattr(state, field.name)) for field in dataclasses.fields(state))
     if isinstance(state, tuple):
-        return all(map(_finite, state))
+        return all(map(finite, state))
     return not hasattr(state, "dtype") or bool(arrays.namespace(state).isfinite(state).all())

@@ -1,0 +1,118 @@
+"""Plug-and-play restoration that spends one forward and one adjoint on a step, where the data step has no closed form.
+
+    d    <- (H + rho_k I)^-1 (A^H y + rho_k z - (A^H A + rho_k I) x)
+    x    <- x + t d,    t minimises 1/2 |A x - y|^2 + rho_k/2 |x - z|^2 along d
+    z    <- D(x, sigma_k)
+    H    <- H with A^H A d
+
+The data step of :class:`solvers.DPIR` is one quasi-Newton step from the last one, on the model of ``A^H A`` that
+:class:`solvers.ProximalNewton` has: with every step it becomes exact along one more direction.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.curvature_model import CurvatureModel, descended, floored_spectrum, impulse_response
+from solvers.plug_and_play import DPIR, FIRST_LEVEL
+from solvers.validation import positive_float, positive_int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelledDPIRState:
+    """State of :class:`ModelledDPIR`."""
+
+    x: Array  # image: what the denoiser returned
+    before: Array  # the one before
+    start: Array  # where the run began
+    first: float  # first level of the denoiser
+    fit: Array  # image near the last one that explains the data
+    Gfit: Array  # A^H A of it
+    model: CurvatureModel  # of the data
+
+
+@dataclass(frozen=True, eq=False)
+class ModelledDPIR(DPIR):
+    """DPIR for operators without a closed form, at two operator calls a step.
+
+    Parameters
+    ----------
+    data, prior, strength, level, length, first
+        See :class:`DPIR`.
+    floor, begin, memory
+        As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`.
+
+    Raises
+    ------
+    ArgumentError
+        The data term is not plain least squares, or a number is out of its range.
+
+    References
+    ----------
+    K. Zhang, Y. Li, W. Zuo, L. Zhang, L. Van Gool, R. Timofte, "Plug-and-play image restoration with deep denoiser
+    prior", IEEE Trans. Pattern Anal. Mach. Intell. 44 (2022).
+
+    Examples
+    --------
+    >>> from priors import NonLocalMeans, PlugAndPlay
+    >>> from recon.operators import ParallelBeam
+    >>> from solvers import LeastSquares, ModelledDPIR, unroll
+    >>> A = ParallelBeam((16, 16), 12, spacing=1 / 16)
+    >>> problem = ModelledDPIR(LeastSquares(A, A(np.ones((16, 16)))), PlugAndPlay(NonLocalMeans()), 1e-6, level=0.01)
+    >>> bool(abs(unroll(problem, np.zeros((16, 16)), 8) - 1).mean() < 0.1)
+    True
+    """
+
+    floor: float = 0.02
+    begin: int = 3
+    memory: int = 20
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive_float("floor", self.floor)
+        positive_int("begin", self.begin, minimum=0)
+        positive_int("memory", self.memory)
+
+    @cached_property
+    def _spectrum(self) -> Array:
+        operator = self.data.operator
+        found = floored_spectrum(impulse_response(operator, self._back), self.floor, tuple(operator.in_shape))
+        if not arrays.is_complex(self._back):
+            found = found[..., : found.shape[-1] // 2 + 1]
+        return arrays.asarray(np.ascontiguousarray(found), self._back)
+
+    def init(self, x0: Array) -> ModelledDPIRState:  # type: ignore[override]
+        """The state at ``x0``; a start of zeros costs no call."""
+        model = CurvatureModel(self._spectrum, len(self.data.operator.in_shape))
+        x, Gx, model = descended(self.data.operator.gram, self._back, x0, model, self.begin, self.memory)
+        spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(max(arrays.size(x), 1))
+        first = self.first if self.first is not None else FIRST_LEVEL * spread
+        return ModelledDPIRState(x, x, x0, max(first, self.level), x, Gx, model)
+
+    def restart(self, state: ModelledDPIRState, strength: float, item: int | None = None) -> ModelledDPIRState:  # type: ignore[override]
+        """Begin afresh, from the same start."""
+        return self.init(state.start if item is None else state.start[item])
+
+    def step(self, state: ModelledDPIRState, k: int) -> ModelledDPIRState:  # type: ignore[override]
+        variance = self._level(state.first, k) ** 2
+        ahead = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
+        fit, Gfit, model = self._fitted(state, ahead, self.strength / variance)
+        return ModelledDPIRState(self._denoised(fit, variance, k), state.x, state.start, state.first, fit, Gfit, model)
+
+    def _fitted(self, state: ModelledDPIRState, z: Array, rho: float) -> tuple[Array, Array, CurvatureModel]:
+        """One quasi-Newton step towards what the data say near ``z``."""
+        r = arrays.axpy(rho, z - state.fit, self._back - state.Gfit)
+        d = state.model.inverse(1.0 / (self._spectrum + rho))(r)
+        Gd = self.data.operator.gram(d)
+        curvature = arrays.dot(d, Gd) + rho * arrays.dot(d, d)
+        if not arrays.to_float(curvature) > 0:
+            return state.fit, state.Gfit, state.model
+        t = arrays.dot(d, r) / curvature
+        model = state.model.learned(d, Gd, self.memory)
+        return arrays.axpy(t, d, state.fit), arrays.axpy(t, Gd, state.Gfit), model
