@@ -4,10 +4,12 @@
     x    <- argmin 1/2 |A x - y|^2 + rho_k/2 |x - v|^2
     z    <- D(x, sigma_k)
 
-``sigma_k`` and ``rho_k = strength / sigma_k^2`` are those of Zhang et al. 2022 (DPIR) times learned factors: levels
-that fall geometrically, from 0.85 times the spread of the start to that of the noise. The momentum, classically zero,
-is learned as well. What the schedule is told are ratios (:mod:`solvers.problem_features`): how much the operator sees,
-how large the noise is, and after each step by how much the image misses the data and what the denoiser removed.
+``rho_k = strength / sigma_k^2`` and ``sigma_k`` are those of Zhang et al. 2022 (DPIR) times learned factors: levels
+that fall geometrically, from 0.85 times the spread of the start to that of the noise, but not below what noise the data
+step lets through, ``noise * gain(rho_k)`` with ``gain(rho)^2 = tr(A^H A (A^H A + rho)^-2) / n`` by one random probe:
+the denoiser is told what it sees, also where learned penalties are far from the usual ones. The momentum, classically
+zero, is learned as well. What the schedule is told are ratios (:mod:`solvers.problem_features`): how much the operator
+sees, how large the noise is, and after each step by how much the image misses the data and what the denoiser removed.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from solvers import arrays
 from solvers._data_prox import data_prox
 from solvers.arrays import Array
@@ -27,8 +31,9 @@ from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
 
 OF_PROBLEM = ("seen", "evenness", "measured", "noise", "roughness", "start misfit")
-OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine")
+OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
+BLUNT = 4  # power whose mean stands for the larger of two levels
 FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photographs
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 2.0}
 """Largest logarithms of the factors of penalty and level, and largest momentum."""
@@ -45,6 +50,15 @@ class LearnedDPIRState:
     fit: Array  # image nearest to the last one that explains the data
     problem: Mapping[str, float]  # features that stay
     run: Mapping[str, float]  # features of the last step
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a step tells the denoiser."""
+
+    fit: Array  # image to be denoised
+    level: Any  # level of its noise
+    passed: float  # level of the noise that the data step let through
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +117,7 @@ class LearnedDPIR(TwoProximalMaps):
 
     @cached_property
     def _of_operator(self) -> dict[str, float]:
-        """Features of the operator: the mean squared singular value, how even they are, and what is measured."""
+        """Features of the operator: the mean squared singular value; 1 where all are equal or 0; what is measured."""
         operator = self.data.operator
         first, second = spectral_moments(operator)
         sampling = getattr(operator, "sampling", None)
@@ -111,7 +125,7 @@ class LearnedDPIR(TwoProximalMaps):
         count = share * math.prod(operator.out_shape) / math.prod(operator.in_shape)
         return {
             "seen": first,
-            "evenness": first**2 / second if second > 0 else 0.0,
+            "evenness": second / first if first > 0 else 0.0,
             "measured": min(count, 2.0),
         }
 
@@ -122,39 +136,58 @@ class LearnedDPIR(TwoProximalMaps):
             "roughness": _roughness(x0),
             "start misfit": self._misfit(x0),
         }
-        run = {"misfit": problem["start misfit"], "removed": 0.0, "moved": 0.0, "cosine": 0.0}
-        return LearnedDPIRState(x0, x0, x0, max(first, self.level), x0, problem, run)
+        first = max(first, self.level)
+        passed = log_ratio(arrays.to_float(self._passed(self.strength / first**2)), first)
+        run = {"misfit": problem["start misfit"], "removed": 0.0, "moved": 0.0, "cosine": 0.0, "passed": passed}
+        return LearnedDPIRState(x0, x0, x0, first, x0, problem, run)
 
     def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
         """Begin afresh, from the same start."""
         return self.init(state.start if item is None else state.start[item])
 
     def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:  # type: ignore[override]
-        fit, level = self.before_denoising(state, k)
-        return self.after_denoising(state, self.prior.prox(fit, level**2), fit, level)
+        told = self.before_denoising(state, k)
+        return self.after_denoising(state, self.prior.prox(told.fit, told.level**2), told)
 
-    def before_denoising(self, state: LearnedDPIRState, k: int) -> tuple[Array, Any]:
-        """The image that step ``k`` denoises, and the level it tells the denoiser."""
+    def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
+        """What step ``k`` tells the denoiser."""
         place = {"share": min(k / max(self.length - 1, 1), 1.0), "length": 1.0 / self.length}
         found = self.schedule({**state.problem, **state.run, **place})
         classical = state.first ** (1 - place["share"]) * self.level ** place["share"]
         penalty = self.strength / classical**2 * _exp(found["penalty"])
         v = state.x + found["momentum"] * (state.x - state.before)
-        return data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), classical * _exp(found["level"])
+        fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
+        level = (classical**BLUNT + passed**BLUNT) ** (1 / BLUNT) * _exp(found["level"])
+        return Told(fit, level, arrays.to_float(passed))
 
-    def after_denoising(self, state: LearnedDPIRState, x: Array, fit: Array, level: Any) -> LearnedDPIRState:
+    def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""
-        run = self._run(state, x, fit, arrays.to_float(level))
-        return LearnedDPIRState(x, state.x, state.start, state.first, fit, state.problem, run)
+        run = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed)
+        return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run)
 
-    def _run(self, state: LearnedDPIRState, x: Array, fit: Array, level: float) -> dict[str, float]:
-        """Features of a step: the misfit over the noise, and what was removed and moved over the level."""
+    @cached_property
+    def _probe(self) -> Array:
+        """``A^H`` of white noise of level 1, in the real and the imaginary part."""
+        operator, rng = self.data.operator, np.random.default_rng(0)
+        signs = [2.0 * rng.integers(0, 2, operator.out_shape) - 1.0 for _ in range(2)]
+        noise = signs[0] + 1j * signs[1] if arrays.is_complex(self.data.y) else signs[0]
+        return operator.adjoint(arrays.asarray(noise, self.data.y))
+
+    def _passed(self, penalty: Any) -> Any:
+        """Level of the noise that a data step lets through."""
+        seen = self.data.operator.solve_shifted(self._probe, penalty)
+        count = arrays.size(seen) * (2 if arrays.is_complex(seen) else 1)
+        return self.noise * arrays.norm(seen) / math.sqrt(count)
+
+    def _run(self, state: LearnedDPIRState, x: Array, fit: Array, level: float, passed: float) -> dict[str, float]:
+        """Features of a step: the misfit over the noise; what was removed, moved and let through over the level."""
         change, last = x - state.x, state.x - state.before
         lengths = arrays.to_float(arrays.norm(change)) * arrays.to_float(arrays.norm(last))
         return {
             "misfit": self._misfit(x),
             "removed": log_ratio(_size(x - fit), level),
             "moved": log_ratio(_size(change), level),
+            "passed": log_ratio(passed, level),
             "cosine": arrays.to_float(arrays.dot(change, last)) / lengths if lengths > 0 else 0.0,
         }
 

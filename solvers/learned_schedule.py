@@ -1,9 +1,10 @@
 """Learned step schedules: a small network from what a problem and a run look like to factors of a classical schedule.
 
-    log factors = bound * tanh(W_n tanh(... tanh(W_1 (f - mean) / scale + b_1) ...) + b_n)
+    log factors = bound * tanh(W_n tanh(... tanh(W_1 clip((f - mean) / scale) + b_1) ...) + b_n)
 
-The features f are free of units and sizes, so that what was learned on some operators carries over to others. The last
-layer starts at zero, where every factor is one: the classical schedule itself. Use needs numpy alone.
+The features f are free of units and sizes, so that what was learned on some operators carries over to others. They are
+clipped to the range that was seen in training: beyond it the nearest that was seen decides. The last layer starts at
+zero, where every factor is one: the classical schedule itself. Use needs numpy alone.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class LearnedSchedule:
         Weights and biases, the first layer first.
     card : dict
         How it was made.
+    seen : float
+        Where the features are clipped, in units of ``scale``.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class LearnedSchedule:
     bound: np.ndarray
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     card: dict[str, Any] = field(default_factory=dict, repr=False)
+    seen: float = math.inf
 
     def __post_init__(self) -> None:
         sizes = [len(self.inputs), *(len(bias) for _, bias in self.layers)]
@@ -91,6 +95,7 @@ class LearnedSchedule:
     def __call__(self, features: Mapping[str, float]) -> dict[str, float]:
         """Log-factors by name, within the bounds; all zero where a feature or the network is not finite."""
         x = (np.array([features[name] for name in self.inputs], dtype=np.float64) - self.mean) / self.scale
+        x = np.clip(x, -self.seen, self.seen)
         with np.errstate(all="ignore"):
             for weight, bias in self.layers[:-1]:
                 x = np.tanh(weight @ x + bias)
@@ -120,7 +125,9 @@ class LearnedSchedule:
         tensors, about = load(found.tensors), json.loads(found.metadata["schedule"])
         layers = tuple((tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(about["layers"]))
         parts = (tensors["mean"], tensors["scale"], tensors["bound"])
-        return cls(tuple(about["inputs"]), tuple(about["outputs"]), *parts, layers, about["card"])
+        seen = about.get("seen")
+        names = tuple(about["inputs"]), tuple(about["outputs"])
+        return cls(*names, *parts, layers, about["card"], math.inf if seen is None else seen)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a ``.safetensors`` file that :meth:`load` takes."""
@@ -130,6 +137,7 @@ class LearnedSchedule:
         for i, (weight, bias) in enumerate(self.layers):
             tensors |= {f"weight.{i}": weight, f"bias.{i}": bias}
         about = {"inputs": self.inputs, "outputs": self.outputs, "layers": len(self.layers), "card": self.card}
+        about["seen"] = self.seen if math.isfinite(self.seen) else None
         metadata = {"format": FORMAT, "schedule": json.dumps(about, sort_keys=True)}
         save_file({name: np.ascontiguousarray(t, np.float64) for name, t in tensors.items()}, os.fspath(path), metadata)
 

@@ -56,11 +56,20 @@ def pictures(size: int = 72) -> Collection:
     return Collection((found,), (1.0,), {})
 
 
-def test_zeros_are_the_classical_schedule(blurred) -> None:
+def test_zeros_are_the_classical_schedule_where_little_noise_passes(blurred) -> None:
     operator, y = blurred
     learned = restored(operator, y, LearnedSchedule.untrained(FEATURES, BOUNDS))
+    learned = replace(learned, noise=1e-4 * learned.noise)
     plain = DPIR(learned.data, learned.prior, learned.strength, learned.level, learned.length)
-    assert np.allclose(unroll(learned, y, 5), unroll(plain, y, 5), atol=1e-12)
+    assert np.allclose(unroll(learned, y, 5), unroll(plain, y, 5), atol=1e-8)
+
+
+def test_the_noise_that_passes_is_measured(blurred) -> None:
+    operator, y = blurred
+    learned = restored(operator, y, lambda features: dict.fromkeys(BOUNDS, 0.0))
+    noise = SIGMA * np.random.default_rng(1).standard_normal((40, *y.shape))
+    seen = operator.solve_shifted(operator.adjoint(noise), 0.01)
+    assert learned._passed(0.01) == pytest.approx(float(seen.std()), rel=0.1)
 
 
 def test_factors_and_momentum_do_what_they_say(blurred) -> None:
@@ -75,7 +84,8 @@ def test_factors_and_momentum_do_what_they_say(blurred) -> None:
         rho = learned.strength / level**2 * math.exp(0.7)
         v = z + 0.6 * (z - before)
         fit = np.fft.ifft2(np.fft.fft2(operator.adjoint(y) + rho * v) / (gram + rho)).real
-        before, z = z, smooth(fit, level * math.exp(-0.4))
+        passed = learned._passed(rho)
+        before, z = z, smooth(fit, (level**4 + passed**4) ** 0.25 * math.exp(-0.4))
     assert np.allclose(unroll(learned, y, 5), z, atol=1e-10)
 
 
@@ -145,14 +155,14 @@ def test_lessons_are_better_than_the_classical_schedule_and_come_back_from_a_fil
 
 
 def test_a_fit_follows_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "ROUNDS", 150)
+    monkeypatch.setattr(training, "ROUNDS", 80)
     rng = np.random.default_rng(0)
     features = rng.standard_normal((160, len(FEATURES)))
     targets = np.stack([0.5 * features[:, 3], -np.tanh(features[:, 0]), 0.3 + 0 * features[:, 1]], axis=1)
     table = Lessons(features, targets, np.ones_like(targets), np.ones(160), np.zeros(160), np.full(160, 8.0))
     schedule = fitted(table, ScheduleSettings(widths=(16,)))
     values = np.array([list(schedule(dict(zip(FEATURES, row, strict=True))).values()) for row in features])
-    assert np.abs(values - targets).mean() < 0.1
+    assert np.abs(values - targets).mean() < 0.15
     constant = fitted(table, ScheduleSettings(widths=(4,)), inputs=("share",))
     assert constant.inputs == ("share",) and constant({"share": 0.0})["momentum"] == pytest.approx(0.3, abs=0.05)
 

@@ -33,8 +33,10 @@ from solvers.learned_plug_and_play import BOUNDS, FEATURES
 
 START = {"penalty": -0.6, "level": -0.1, "momentum": 0.3}
 """Parameters from which every ascent starts, whatever the problem."""
+SCALE = {"penalty": 2.5, "level": 1.0, "momentum": 1.5}
+"""Unit of each parameter in which the ascent is steepest: large where it matters little and has far to go."""
 LONGEST = 0.5
-"""Length of the first step of an ascent of an 8-step run, in logarithms; they become shorter."""
+"""Length of the first step of an ascent of an 8-step run, in those units; they become shorter."""
 SHORTEST = 0.15
 """Length of the last one over it."""
 INERTIA = 0.5
@@ -152,7 +154,8 @@ def lessons(exercises: Sequence[Exercise], length: int, ascent: int, denoiser: s
     theta = torch.tensor(list(START.values()), dtype=torch.float64).repeat(len(exercises), length, 1)
     best, seen = torch.full((len(exercises),), -torch.inf), [np.zeros(0)] * len(exercises)
     chosen, step, mattered = theta.clone(), torch.zeros_like(theta), torch.zeros_like(theta)
-    reach = torch.tensor(list(BOUNDS.values())) * WITHIN
+    reach, scale = (torch.tensor(list(units.values()), dtype=torch.float64) for units in (BOUNDS, SCALE))
+    reach = WITHIN * reach
     for i in range(ascent + 1):
         decibels, features, gradient = _slope(runner, theta, last=i == ascent)
         for j in (decibels[-1] > best).nonzero().flatten().tolist():
@@ -160,9 +163,10 @@ def lessons(exercises: Sequence[Exercise], length: int, ascent: int, denoiser: s
         if gradient is None:
             break
         mattered += gradient.abs() / ascent
-        step = INERTIA * step + gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-6)[:, None, None]
+        scaled = scale * gradient
+        step = INERTIA * step + scaled / scaled.flatten(1).norm(dim=1).clamp_min(1e-6)[:, None, None]
         width = LONGEST * (1 - (1 - SHORTEST) * i / ascent) * (length / 8) ** 0.5
-        theta = (theta + width * step).clamp(-reach, reach)
+        theta = (theta + width * scale * step).clamp(-reach, reach)
     gain = (best - classical).repeat_interleave(length).double().numpy()
     family = np.repeat([float(list(FAMILIES).index(e.family)) for e in exercises], length)
     targets, sizes = (t.flatten(0, 1).numpy() for t in (chosen, mattered))
@@ -198,10 +202,10 @@ class Runner:
                 replace(a, schedule=_Told(theta[i, k], seen[i])).before_denoising(states[i], k)
                 for i, a in enumerate(self.algorithms)
             ]
-            images = self._denoised([fit for fit, _ in told], [torch.as_tensor(level) for _, level in told])
+            images = self._denoised([t.fit for t in told], [torch.as_tensor(t.level) for t in told])
             states = [
-                a.after_denoising(state, x, fit, level)
-                for a, state, x, (fit, level) in zip(self.algorithms, states, images, told, strict=True)
+                a.after_denoising(state, x, t)
+                for a, state, x, t in zip(self.algorithms, states, images, told, strict=True)
             ]
             decibels.append(torch.stack([e.psnr(s.x) for e, s in zip(self.exercises, states, strict=True)]))
         return torch.stack(decibels), [np.array(rows) for rows in seen]

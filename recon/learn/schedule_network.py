@@ -38,7 +38,7 @@ class ScheduleNetwork(nn.Module):
 
     def table(self, features: Tensor) -> Tensor:
         """Log-factors ``(..., outputs)`` of features ``(..., inputs)``."""
-        x = (features - self.mean) / self.scale
+        x = ((features - self.mean) / self.scale).clamp(-self.start.seen, self.start.seen)
         *hidden, last = zip(self.weights, self.biases, strict=True)
         for weight, bias in hidden:
             x = torch.tanh(functional.linear(x, weight, bias))

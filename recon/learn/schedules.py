@@ -33,7 +33,7 @@ from solvers.learned_plug_and_play import BOUNDS, FEATURES
 from solvers.validation import positive_float, positive_int
 
 USUAL, FEW = 8, 4
-"""Numbers of steps that half and a quarter of the runs have."""
+"""Numbers of steps that most runs have."""
 CONSTANT = ("share", "length")
 """What learned constants depend on."""
 LEAST_GAIN = 0.1
@@ -42,6 +42,10 @@ FLOOR = 0.2
 """How much a parameter counts that never mattered, over the mean."""
 ROUNDS = 500
 """Gradient steps of the fit, all lessons in each."""
+SEEN = 2.5
+"""Standard deviations beyond which features are clipped in use."""
+SHAKEN = 0.3
+"""Standard deviation of what is added to the features in the fit, over theirs: neighbours are to be alike."""
 RATE = 0.02
 DECAY = 1e-4
 
@@ -85,7 +89,7 @@ class ScheduleSettings(FromFile):
     def length(self, rng: np.random.Generator) -> int:
         """Steps of the runs of a batch."""
         share = rng.random()
-        return USUAL if share < 0.5 else FEW if share < 0.75 else int(rng.integers(self.steps[0], self.steps[1] + 1))
+        return USUAL if share < 0.45 else FEW if share < 0.85 else int(rng.integers(self.steps[0], self.steps[1] + 1))
 
 
 def train_schedule(
@@ -162,13 +166,16 @@ def fitted(
             )
     features = found.features[:, [FEATURES.index(name) for name in inputs]]
     start = LearnedSchedule.untrained(inputs, BOUNDS, widths=settings.widths, rng=settings.seed)
-    network = ScheduleNetwork(replace(start, mean=features.mean(0), scale=features.std(0) + 1e-2))
+    network = ScheduleNetwork(replace(start, mean=features.mean(0), scale=features.std(0) + 1e-2, seen=SEEN))
     given, wanted, counts = (torch.from_numpy(a) for a in (features, found.targets, _weights(found)))
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ROUNDS)
+    generator = torch.Generator().manual_seed(settings.seed)
+    spread = SHAKEN * network.scale
     for _ in range(ROUNDS):
         optimiser.zero_grad()
-        loss = (counts * (network.table(given) - wanted).square()).mean()
+        shaken = given + spread * torch.randn(given.shape, generator=generator, dtype=given.dtype)
+        loss = (counts * (network.table(shaken) - wanted).square()).mean()
         (loss + DECAY * _squares(network)).backward()
         optimiser.step()
         falling.step()
