@@ -39,6 +39,7 @@ class Correction:
     scene: np.ndarray
     references: tuple[np.ndarray, np.ndarray] | None = None  # a known image and its measurement, to fit by
     family_of_reference: Any = None
+    clips: bool = False
 
 
 def photographs(count: int = 6) -> Iterator[tuple[str, np.ndarray]]:
@@ -99,8 +100,8 @@ def responses(picture: np.ndarray) -> Iterator[Correction]:
     def clipped(curve: Any) -> Any:
         return ops.Clipping(series.out_shape, 0, 1) @ (ops.CameraResponse(series.out_shape, curve) @ series)
 
-    yield Correction("gamma, 3 exposures", clipped(GAMMA), clipped(ops.Unknown()), light)
-    yield Correction("sRGB by a polynomial", clipped("srgb"), clipped(ops.Unknown(shape=(5,))), light)
+    yield Correction("gamma, 3 exposures", clipped(GAMMA), clipped(ops.Unknown()), light, clips=True)
+    yield Correction("sRGB by a polynomial", clipped("srgb"), clipped(ops.Unknown(shape=(5,))), light, clips=True)
 
 
 def _patches(clean: np.ndarray, pixels: int = 100) -> np.ndarray:
@@ -113,6 +114,14 @@ def noisy(clean: np.ndarray, seed: int = 0) -> np.ndarray:
     return clean + np.float32(NOISE) * np.random.default_rng(seed).standard_normal(clean.shape, dtype=np.float32)
 
 
+def measured(case: Correction) -> np.ndarray:
+    """Noise comes before the end of a sensor's range."""
+    if not case.clips:
+        return noisy(case.known(case.scene))
+    sensor, before = case.known.parts
+    return np.asarray(sensor(noisy(before(case.scene))))
+
+
 def known_and_estimated() -> None:
     """PSNR with the parameters known, and estimated."""
     print(f"{'PSNR in dB':34s} {'known':>7s} {'estimated':>10s}")
@@ -123,7 +132,7 @@ def known_and_estimated() -> None:
         for kind, model in (("vignetting", ops.Vignetting(LENS, grey.shape)), *_gammas(grey.shape)):
             known.setdefault(kind, []).append(_report(name, kind, psnr(grey, reconstruct(noisy(model(grey)), model))))
         for case in (*corrections(picture), *(responses(picture) if name in EXPOSED else ())):
-            y = noisy(case.known(case.scene))
+            y = measured(case)
             reached = psnr(case.scene, reconstruct(y, case.known))
             if case.references is None:
                 image = reconstruct(y, case.family)
