@@ -13,6 +13,7 @@ from solvers import arrays
 from solvers.arrays import Array
 
 HELD_OUT = 0.1  # fraction of the samples kept back
+MOST_FITTED = 0.5  # degrees of freedom over samples up to which the predicted risk alone is the better judge
 HELD_SETTLED = 0.02  # change of their risk still to come, over that risk, at which a solve ends
 NEARBY = 3.0  # width of the neighbourhood that a sample stands for, in samples
 TINY = 1e-30
@@ -22,7 +23,8 @@ class SeenAndUnseen(Predicted):
     """Risk of all that the operator could measure: predicted for the samples seen, held-out for the others.
 
     The samples held out are shown to no solve of the search. Each stands for those around it that were not measured: in
-    the middle of k-space, where nearly all are, for hardly any. Pixels count alike.
+    the middle of k-space, where nearly all are, for hardly any. Pixels count alike. They count only where most
+    of what is seen is fitted, as coils that see the same do not allow, or where risks are to be compared.
     """
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
@@ -50,6 +52,8 @@ class SeenAndUnseen(Predicted):
 
     def rank(self, tried: list[Figures]) -> list[float]:
         risks = super().rank(tried)
+        if self.problem.early and (self.divergence or 0.0) < MOST_FITTED:
+            return risks
         self.best = None  # risks with held-out samples are comparable as they are
         return [self._both(risk, figures) for risk, figures in zip(risks, tried, strict=True)]
 
