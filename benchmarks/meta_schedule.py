@@ -19,7 +19,7 @@ from recon.noise import Gaussian
 
 TRAINED, HELD_OUT = ("blur", "inpainting", "superresolution", "patterns", "shading"), ("mri",)
 PHOTOGRAPHS, NEW = ("camera", "astronaut", "chelsea", "rocket"), ("coffee", "moon")
-SIZE, LENGTH, STEPS, TESTS, INSTRUMENTS = 64, 8, 60, 4, 4
+SIZE, LENGTH, STEPS, TESTS, INSTRUMENTS = 32, 6, 100, 6, 4
 METHOD = meta.Reptile(inner_steps=5, rate=0.02, meta_rate=0.5, batch=2)
 ADAPTING = 20
 DENOISER = Denoiser("fast-grey", precision="float32")
