@@ -331,6 +331,8 @@ def test_an_adaptation_that_harms_is_not_kept(beginner: Path, tmp_path: Path) ->
 
 def test_wrong_images_to_adapt_to_are_refused(beginner: Path, tmp_path: Path) -> None:
     image = textures(1)[0]
+    ridge = tmp_path / "ridge.safetensors"
+    weights.write(ridge, weights.Weights({"a": torch.zeros(1)}, {"kind": "ridge", "widths": [4]}, {}))
     for given, error, match in [
         ({"images": []}, ShapeError, "empty"),
         ({"images": [image[:20]]}, ShapeError, "32 pixels"),
@@ -340,6 +342,7 @@ def test_wrong_images_to_adapt_to_are_refused(beginner: Path, tmp_path: Path) ->
         ({"sigma": 0.0}, ArgumentError, "sigma"),
         ({"sigma": (3.0, 2.0)}, ArgumentError, "smaller level first"),
         ({"minutes": 0}, ArgumentError, "minutes"),
+        ({"denoiser": ridge}, ArgumentError, "a regulariser"),
         ({"out": tmp_path / "own.pt"}, ArgumentError, ".safetensors"),
     ]:
         call = {"images": [image], "out": tmp_path / "own.safetensors", "denoiser": beginner, "minutes": 1e-4} | given

@@ -91,6 +91,11 @@ def adapt_denoiser(
     begin, path = time.perf_counter(), target(out)
     seconds = 60 * positive_float("minutes", minutes)
     given = weights.read(denoiser)
+    if given.architecture.get("kind", "unet") != "unet":
+        raise ArgumentError(
+            f"denoiser is {os.fspath(denoiser)!r}, a regulariser; expected a denoising network. Refine a regulariser "
+            "with recon train."
+        )
     pictures = _pictures(images, int(given.architecture.get("channels", 1)))
     low, high, judged = _levels(sigma, pictures[0].span)
     own = replace(settings or FINE, **given.architecture, quietest=low, sigma=high)
