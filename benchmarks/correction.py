@@ -101,7 +101,7 @@ def responses(picture: np.ndarray) -> Iterator[Correction]:
         return ops.Clipping(series.out_shape, 0, 1) @ (ops.CameraResponse(series.out_shape, curve) @ series)
 
     yield Correction("gamma, 3 exposures", clipped(GAMMA), clipped(ops.Unknown()), light, clips=True)
-    yield Correction("sRGB by a polynomial", clipped("srgb"), clipped(ops.Unknown(shape=(5,))), light, clips=True)
+    yield Correction("sRGB by a polynomial", clipped("srgb"), clipped(ops.Unknown(shape=(4,))), light, clips=True)
 
 
 def _patches(clean: np.ndarray, pixels: int = 100) -> np.ndarray:

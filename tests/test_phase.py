@@ -11,7 +11,8 @@ from scipy.signal import correlate
 
 from priors import NonNegative
 from recon import reconstruct
-from recon.operators import CodedDiffraction, FourierMagnitude, Phaseless, Ptychography, from_matrix
+from recon.bench.problems import photograph
+from recon.operators import CodedDiffraction, FourierMagnitude, Phaseless, Ptychography, Unknown, from_matrix
 from solvers import HIO, RAAR, AmplitudeFlow, ErrorReduction, unroll
 from solvers.errors import ArgumentError, DTypeError, OptionError, ReconError, ShapeError
 from solvers.phase_retrieval import amplitude_loss, spectral_start
@@ -234,3 +235,31 @@ def test_negative_samples_read_zero():
 def test_wrong_inputs(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+# --- ptychography with an unknown probe ------------------------------------------------------------------------------
+
+
+def test_probe_is_found_with_the_object():
+    """A defocused Gaussian from one in focus, up to a phase and a ramp: by its modulus."""
+    n, m, rng = 40, 16, np.random.default_rng(0)
+    r2 = sum(np.meshgrid(*((np.arange(m) - m / 2 + 0.5) ** 2,) * 2))
+    probe = np.exp(-r2 / 20 + 0.02j * r2)
+    corners = np.array([(a, b) for a in range(0, n - m + 1, 3) for b in range(0, n - m + 1, 3)])
+    positions = np.clip(corners + rng.integers(-1, 2, corners.shape), 0, n - m)
+    scene = (0.3 + 0.7 * photograph("camera", n)) * np.exp(1j * photograph("astronaut", n))
+    y = Ptychography(probe, positions, (n, n))(scene)
+    start = np.exp(-r2 / 40)
+    family = Ptychography(Unknown(start=start), positions, (n, n))
+    found = family.estimated(y)["probe"]
+
+    def off(p):
+        p = abs(p) * np.linalg.norm(probe) / np.linalg.norm(p)
+        return np.linalg.norm(p - abs(probe)) / np.linalg.norm(probe)
+
+    assert off(found) < 0.2 * off(start)
+    assert np.sum(abs(found) ** 2) == pytest.approx(y.sum((-2, -1)).mean())
+    with pytest.raises(ArgumentError, match="rows, columns"):
+        Ptychography(Unknown(), positions, (n, n))
+    with pytest.raises(ShapeError, match="one by one"):
+        family.estimated(y[None])

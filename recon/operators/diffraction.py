@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from recon.operators._scanned_probe import ScannedProbe
+from recon.operators._unknown_probe import found_probe
 from recon.operators.mri import CartesianMRI, sensitivities
 from recon.operators.phase import Image, Measures, Phaseless
 from recon.operators.pointwise import Crop
+from recon.operators.unknown import Parametrised, Unknown
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, ShapeError
@@ -157,7 +159,7 @@ class FourierMagnitude(Phaseless):
         return f"FourierMagnitude({self.in_shape}, pattern {self.out_shape}, measures={self.measures!r})"
 
 
-class Ptychography(Phaseless):
+class Ptychography(Parametrised, Phaseless):
     r"""Diffraction patterns of the parts of an object that a probe lights in turn: ``y_j = |F(p x_j)|^2``.
 
     ``x_j`` is the part of the image at the ``j``-th position, of the probe's shape, and ``F`` the centred orthonormal
@@ -165,8 +167,10 @@ class Ptychography(Phaseless):
 
     Parameters
     ----------
-    probe : array, shape (rows, columns)
-        Complex illumination.
+    probe : array, shape (rows, columns), or Unknown
+        Complex illumination. An unknown one, ``Unknown(start=...)`` or ``Unknown(shape=(rows, columns))``, is found
+        with the object, from that start or from one in focus; its energy is then that of the mean pattern. What the
+        start lacks of the probe's defocus has to be little.
     positions : array of int, shape (positions, 2)
         First row and column of each part.
     shape : tuple of int
@@ -182,7 +186,9 @@ class Ptychography(Phaseless):
     References
     ----------
     J. M. Rodenburg, H. M. L. Faulkner, "A phase retrieval algorithm for shifting illumination", Appl. Phys. Lett. 85
-    (2004); P. Thibault et al., "High-resolution scanning X-ray diffraction microscopy", Science 321 (2008).
+    (2004); P. Thibault et al., "High-resolution scanning X-ray diffraction microscopy", Science 321 (2008);
+    unknown probes: A. M. Maiden, J. M. Rodenburg, "An improved ptychographical phase retrieval algorithm for
+    diffractive imaging", Ultramicroscopy 109 (2009).
 
     Examples
     --------
@@ -190,6 +196,9 @@ class Ptychography(Phaseless):
     >>> F(np.ones((12, 12))).shape
     (4, 8, 8)
     """
+
+    parameters = ("probe",)
+    refined = ("probe",)
 
     def __init__(
         self,
@@ -200,6 +209,27 @@ class Ptychography(Phaseless):
         image: Image = "complex",
     ):
         super().__init__(ScannedProbe(probe, positions, shape), measures, image)
+
+    @classmethod
+    def neutral(cls, name: str, unknown: Unknown, arguments: dict[str, Any]) -> np.ndarray:
+        if unknown.shape is None or len(unknown.shape) != 2:
+            raise ArgumentError(
+                f"probe is Unknown of shape {unknown.shape}; expected (rows, columns), those of a pattern. "
+                "Pass Unknown(shape=...), or a start."
+            )
+        return np.ones(unknown.shape, dtype=complex)
+
+    @classmethod
+    def estimated(cls, y: np.ndarray, names: Any, arguments: dict[str, Any]) -> dict[str, np.ndarray]:
+        at_rest = cls(**{**arguments, "probe": np.ones(names["probe"])})
+        if y.shape != at_rest.out_shape:
+            raise ShapeError(
+                f"y has shape {y.shape}; expected {at_rest.out_shape}, one scan whose probe is unknown. "
+                "Reconstruct scans one by one."
+            )
+        b = np.sqrt(np.maximum(y, 0)) if at_rest.measures == "intensity" else np.maximum(y, 0)
+        probe = found_probe(b, np.asarray(arguments["positions"]), at_rest.in_shape, arguments.get("probe"))
+        return {"probe": probe}
 
     def _start(self, b: Array, rng: np.random.Generator) -> Array:
         """Almost flat: a spectral start leaves parts far from each other with phases of their own."""

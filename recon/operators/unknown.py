@@ -97,6 +97,9 @@ class Parametrised:
 
     parameters: tuple[str, ...] = ()
 
+    refined: tuple[str, ...] = ()
+    """Those whose ``start`` is where :meth:`estimated` begins, not what stands."""
+
     of_a_series: tuple[str, ...] = ()
     """Those that one image, however likely, does not tell: several measurements of it do."""
 
@@ -243,7 +246,11 @@ class Model(Family):
     def estimated(self, y: np.ndarray) -> dict[str, np.ndarray]:
         known = dict(self._arguments)
         known.update({self._places[n]: u.start for n, u in self.unknowns.items() if u.start is not None})
-        wanted = {self._places[n]: n for n, u in self.unknowns.items() if u.start is None}
+        wanted = {
+            self._places[n]: n
+            for n, u in self.unknowns.items()
+            if u.start is None or self._places[n] in self.operator.refined
+        }
         shapes = {place: self.neutral()[name].shape for place, name in wanted.items()}
         found = self.operator.estimated(y, shapes, known) if wanted else {}
         return {wanted[place]: self.unknowns[wanted[place]].admissible(value) for place, value in found.items()}
