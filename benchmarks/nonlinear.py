@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from benchmarks import blind, correction, joint_coils, phase, responses
+from benchmarks import blind, correction, derivatives, joint_coils, phase, responses
 
 SECTIONS = {
+    "derivatives": ("Derivatives of every kind of operator", derivatives.main),
     "counts": ("Low-dose transmission tomography, at the best weights", responses.low_dose),
     "relaxation": ("T2 maps, voxel by voxel", responses.relaxation),
     "clipped": ("A fifth of the pixels clipped, nothing tuned", responses.clipped),
