@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -145,8 +147,6 @@ def test_the_denoiser_is_adapted_on_request(tmp_path: Path, monkeypatch: pytest.
     images = [1000 * ellipses((40, 40), np.random.default_rng(i)) for i in range(4)]
     operator = ops.Identity((40, 40))
     settings = Settings(widths=(8,), blocks=(1,), batch=2, patch=16)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = calibrate(operator, images, minutes=1e-4, adapt=tmp_path / "own.safetensors", settings=settings)
@@ -199,3 +199,7 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text('{"format": "x"}')
     with pytest.raises(FileError, match="holds no calibration"):
         Calibration.load(tmp_path / "other.json")
+
+
+def test_examples() -> None:
+    assert doctest.testmod(module).failed == 0
