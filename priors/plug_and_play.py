@@ -19,6 +19,7 @@ from priors.base import Prior
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError
+from solvers.plug_and_play import in_position
 from solvers.validation import positive_float
 
 
@@ -201,10 +202,7 @@ class Equivariant:
         return self._turned(v, sigma, zlib.crc32(np.ascontiguousarray(arrays.to_numpy(v)).data) % 8)
 
     def _turned(self, v: Array, sigma: float, symmetry: int) -> Array:
-        xp, turns = arrays.namespace(v), symmetry % 4
-        mirrored = xp.flip(v, (-1,)) if symmetry >= 4 else v
-        x = xp.rot90(denoised(self.denoiser, xp.rot90(mirrored, turns, (-2, -1)), sigma), -turns, (-2, -1))
-        return xp.flip(x, (-1,)) if symmetry >= 4 else x
+        return in_position(lambda turned: denoised(self.denoiser, turned, sigma), v, symmetry)
 
 
 def denoised(denoiser: Callable[[Array, float], Array], v: Array, sigma: float) -> Array:

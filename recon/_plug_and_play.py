@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from recon._selection_problem import Choice, measured_count
+from recon.decisions import Decision, Plan, Request
 from recon.noise import Gaussian, Poisson
 from solvers import arrays
 from solvers.arrays import Array
 
 USUAL_WEIGHT = 0.23  # of the prior against the data, over what probabilities would give: Zhang et al. 2022
-STEPS = 8
+LIGHTEST, HEAVIEST = 0.05, 0.5  # the same, where it follows from the operator
+TOLD = 0.8  # noise of the data step over the level that the denoiser is told
+MIDDLE = 4.0  # the level at which it is compared, over the noise
+SPACING = 1.3  # between the weights tried in a search: the risk is steep on the side of small ones
+HALVINGS = 12  # of the interval in which the weight is looked for
+STEPS = 6  # from a classical image on; more lose detail
+STEPS_INEXACT = 10  # where the data step is a few conjugate gradient steps
 STEPS_UNSEEN = 24  # where part of the image is not measured, and what is known has to spread into it
+MOMENTUM_UNSEEN = 0.8
+MOMENTUM_INEXACT = 0.7
+FIRST_INEXACT, LAST_INEXACT = 2.3, 0.7  # levels over the usual last one, from a classical image on
+LAST_UNSEEN = 0.5  # last level over the noise
+LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
+LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
 QUIETEST = 2e-3  # noise over the root mean square of the measurement, below which denoisers were not trained
 
 
@@ -26,26 +41,107 @@ def denoiser_of(prior: Any) -> Any:
     return found[0] if found else None
 
 
+def starts_from_classical(plan: Plan) -> bool:
+    """Whether a plan is of plug-and-play in a few steps, which start from an image that is good already."""
+    return plan.decisions["solver"].choice == "dpir" and isinstance(plan.noise, Gaussian)
+
+
+def from_classical(request: Request, choice: Choice | None, image: Array) -> Request:
+    """The request that starts from a classical image, whose residual also tells the noise better than ``y`` does."""
+    y, operator = request.y, request.operator
+    request = replace(request, x0=image, before=None)
+    if request.plan.sigma_known or _is_partial(operator) or choice is None or choice.divergence is None:
+        return request
+    misfit = arrays.to_float(arrays.norm(operator(image) - y)) / math.sqrt(measured_count(operator, y))
+    noise = Gaussian(misfit / math.sqrt(max(1.0 - choice.divergence, LEAST_LEFT)))
+    usual = matched_strength(y, noise, operator)
+    plans = [_of_noise(plan, noise, usual) for plan in (request.plan, *request.candidates)]
+    return replace(request, plan=plans[0], candidates=tuple(plans[1:]))
+
+
+def _of_noise(plan: Plan, noise: Gaussian, usual: float) -> Plan:
+    """The plan of a denoiser at another noise level; other plans as they are."""
+    if plan.usual is None or not hasattr(plan.solver, "at"):
+        return plan
+    said = {"noise": Decision(f"Gaussian, about {noise.sigma:.3g}", "residual of the classical image")}
+    strength = plan.strength
+    if strength == plan.usual:
+        strength, said["strength"] = usual, Decision(f"{usual:.4g}", plan.decisions["strength"].reason)
+    decisions = {**plan.decisions, **said}
+    solver = plan.solver.at(noise)
+    return replace(plan, noise=noise, solver=solver, strength=strength, usual=usual, decisions=decisions)
+
+
 class BuildDPIR:
-    """``(data, prior, strength) -> DPIR`` whose last noise level is what the data leave in the image."""
+    """``(data, prior, strength) -> DPIR`` with the levels and steps that suit the operator, from a classical image."""
 
     def __init__(self, noise: Any):
         self.noise = noise
 
+    def at(self, noise: Any) -> BuildDPIR:
+        """The same for another noise."""
+        return BuildDPIR(noise)
+
     def __call__(self, data: Any, prior: Any, strength: float) -> Any:
+        from priors import Denoiser
         from solvers import DPIR
 
         if data.y is None or isinstance(self.noise, Poisson):
             return DPIR(data, prior, strength)
-        operator = data.operator
-        unseen = operator.sampling is not None and not bool(np.all(operator.sampling))
-        level = measured_noise(data.y, self.noise) / typical_gain(operator)
-        return DPIR(data, prior, strength, level=level, length=STEPS_UNSEEN if unseen else STEPS)
+        part = denoiser_of(prior)
+        own = isinstance(getattr(part, "denoiser", None), Denoiser)
+        return DPIR(data, prior, strength, turns=own, **_schedule(data.operator, data.y, self.noise))
+
+
+def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
+    """Levels and steps."""
+    noise = measured_noise(y, model)
+    if _is_partial(operator):
+        least = LEAST_UNSEEN * arrays.to_float(arrays.norm(y)) / math.sqrt(measured_count(operator, y))
+        level = max(LAST_UNSEEN * noise, least) / operator.norm()
+        return {"level": level, "length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": True}
+    level = noise / typical_gain(operator)
+    if operator.has_solve_shifted:
+        return {"level": level, "length": STEPS}
+    levels = {"level": LAST_INEXACT * level, "first": FIRST_INEXACT * level}
+    return {**levels, "length": STEPS_INEXACT, "momentum": MOMENTUM_INEXACT, "consistent": True}
+
+
+def _is_partial(operator: Any) -> bool:
+    return operator.sampling is not None and not bool(np.all(operator.sampling))
 
 
 def usual_strength(y: Array, noise: Any) -> float:
     """The weight of a denoiser that has proved itself: 0.23 times the variance of the noise."""
     return USUAL_WEIGHT * (1.0 if isinstance(noise, Poisson) else measured_noise(y, noise) ** 2)
+
+
+def matched_strength(y: Array, noise: Any, operator: Any) -> float:
+    """The geometric mean of the usual strength and the one at which the denoiser is told the noise that it sees.
+
+    A data step ``(A^H A + rho)^-1 (A^H y + rho z)`` turns white noise of level ``sigma`` into some of level
+    ``sigma * gain(rho)``. With ``rho = weight * sigma^2 / level^2`` the weight follows from
+    ``sigma * gain(rho) = TOLD * level``. Blurs that pass little of the detail want a smaller one than others.
+    """
+    usual = usual_strength(y, noise)
+    if isinstance(noise, Poisson) or not getattr(operator, "has_solve_shifted", False):
+        return usual
+    matched = 0.0 if _is_partial(operator) else _matched_weight(operator)
+    return usual * min(max(math.sqrt(USUAL_WEIGHT * matched), LIGHTEST), HEAVIEST) / USUAL_WEIGHT
+
+
+def _matched_weight(operator: Any) -> float:
+    """The weight at which data step and denoiser agree on the noise."""
+    signs = np.random.default_rng(0).integers(0, 2, operator.out_shape) * 2.0 - 1.0
+    back = operator.adjoint(signs.astype(np.complex64 if operator.out_kind == "complex" else np.float32))
+    level = MIDDLE / operator.norm()  # noise of level 1
+    low, high = math.log(1e-3 * USUAL_WEIGHT), math.log(1e2 * USUAL_WEIGHT)
+    for _ in range(HALVINGS):
+        weight = 0.5 * (low + high)
+        seen = operator.solve_shifted(back, math.exp(weight) / level**2)
+        noise = arrays.to_float(arrays.norm(seen)) / math.sqrt(arrays.size(seen))
+        low, high = (weight, high) if noise > TOLD * level else (low, weight)
+    return math.exp(low)
 
 
 def measured_noise(y: Array, noise: Gaussian) -> float:

@@ -29,10 +29,11 @@ def minimise(
     start: float,
     *,
     enough: float = 0.0,
+    spacing: float = FACTOR,
     propose: Callable[[float, Any], float | None] = lambda strength, figures: None,
     matters: Callable[[], float] = lambda: 0.0,
 ) -> tuple[float, tuple[Trial, ...]]:
-    """Minimise a risk over log-strength: steps of ``FACTOR`` until it rises on both sides, then parabolas.
+    """Minimise a risk over log-strength: steps of ``spacing`` until it rises on both sides, then parabolas.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ def minimise(
         First strength.
     enough : float
         Risk below which a search that leads ever further ends; it also ends where the risk is flat.
+    spacing : float
+        Factor between the strengths tried; 1 tries the first one alone.
     propose : callable
         From the strength measured last and its figures, a better strength or None. The second trial is where the first
         one's proposal is; the end is a third of the way from the vertex of the parabola to the best trial's proposal:
@@ -64,15 +67,17 @@ def minimise(
         points = sorted(tried)
         best = min(points, key=tried.__getitem__)
         i = points.index(best)
+        if spacing == 1:
+            break
         if len(points) == 1:
-            t = _second(proposals[t], interpolates=math.isinf(tried[best]))
+            t = _second(proposals[t], math.log(spacing), interpolates=math.isinf(tried[best]))
         elif math.isinf(tried[best]):  # nothing but interpolation so far
-            t = points[-1] + math.log(FACTOR)
+            t = points[-1] + math.log(spacing)
         elif i in (0, len(points) - 1):
             if _flat(points, tried, i) or tried[best] <= enough:
                 break
             # From far away (data without noise want next to no strength) the steps lengthen.
-            t = best + math.copysign(math.log(FACTOR) * (1 + steps // 3), i - 0.5)
+            t = best + math.copysign(math.log(spacing) * (1 + steps // 3), i - 0.5)
             steps += 1
         else:
             t, gain = _vertex(points[i - 1 : i + 2], tried)
@@ -88,11 +93,11 @@ def _log_ratio(proposal: float | None, start: float) -> float | None:
     return math.log(proposal / start) if proposal is not None and 0 < proposal < math.inf else None
 
 
-def _second(proposal: float | None, *, interpolates: bool) -> float:
+def _second(proposal: float | None, step: float, *, interpolates: bool) -> float:
     """Log of the second strength over the first: where the proposal is, but not so near that nothing is learned."""
     if proposal is None:
-        return math.log(FACTOR) if interpolates else -math.log(FACTOR)
-    return math.copysign(min(max(abs(proposal), math.log(FACTOR)), math.log(FARTHEST)), proposal)
+        return step if interpolates else -step
+    return math.copysign(min(max(abs(proposal), step), math.log(FARTHEST)), proposal)
 
 
 def _towards(proposal: float | None, vertex: float, left: float, right: float) -> float:

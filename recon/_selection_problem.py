@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from recon._nonlinear import is_nonlinear
-from recon._search import Trial
+from recon._search import FACTOR, Trial
 from recon.noise import Poisson
 from solvers import arrays
 from solvers.arrays import Array
@@ -60,6 +60,7 @@ class Problem:
     max_iter: int
     tol: float
     patience: int = 1  # looks that must find a solve converged
+    spacing: float = FACTOR  # between the strengths tried; 1 tries the first alone
     early: bool = True  # whether a solve may end when its risk has settled, before the image has
 
     @property

@@ -12,6 +12,8 @@ import numpy as np
 
 from recon._choice import balanced, best_of
 from recon._nonlinear import best_start, is_nonlinear
+from recon._plug_and_play import SPACING
+from recon._search import FACTOR
 from recon._selection_problem import COMPARED_TOL, USUAL_TOL, Choice, Problem, measured_count
 from recon.decisions import Decision, Plan, Request
 from recon.noise import Gaussian, Poisson
@@ -107,8 +109,10 @@ def _search(request: Request, start: Array, rng: np.random.Generator, first: flo
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
         min(plan.max_iter, SEARCH_MAX_ITER), COMPARED_TOL if compared else max(USUAL_TOL, plan.tol),
         patience=2 if compared else 1, early=not (compared or quadratic),
+        spacing=FACTOR if plan.usual is None else 1.0 if compared else SPACING,
     )  # fmt: skip
-    first = first_strength(request, start) if first is None else first
+    if first is None:
+        first = first_strength(request, start) if plan.usual is None else plan.usual
     return choose_strength(problem, first, plan.criterion, rng)
 
 

@@ -37,11 +37,13 @@ class Warm:
         self.pace = 0  # steps of the first solve
         self.noticed = 0.0  # change of the risk still to come at which a solve ends
 
-    def solve(self, strength: float, settled: Callable[[Any, int], bool] | None = None) -> Array:
+    def solve(self, strength: float, settled: Settling | None = None) -> Array:
         """The image at a strength; ``settled`` may end the solve before the image has settled."""
         if self.family is None:
             self.family = self.problem.build(self.operator, self.y, strength)
         algorithm = self.family = self.family.at(strength)
+        if settled is not None:
+            settled.scheduled = getattr(algorithm, "length", None) is not None
         state = algorithm.restart(*self._nearest(strength)) if self.kept else algorithm.init(self.x0)
         found = solve(
             algorithm,
@@ -79,6 +81,7 @@ class Settling:
     """
 
     def __init__(self, figures: Callable[[Array], Any], risk: Callable[[Any], tuple[float, float]], pace: int):
+        self.scheduled = False  # whether the steps are a schedule, whose last image counts
         self.fewest = 2 * FEWEST if pace == 0 else max(FEWEST, SHARE * pace)
         self.figures, self.risk = figures, risk  # of an image; risk and the least change of it that is noticed
         self.images: list[Array] = []  # the last two
@@ -88,7 +91,7 @@ class Settling:
     def __call__(self, state: Any, k: int) -> bool:
         self.images = [*self.images[-1:], state.x]
         self.found = None
-        return k >= self.fewest - LOOK_EVERY and k % LOOK_EVERY == 0 and self._settled(k)
+        return not self.scheduled and k >= self.fewest - LOOK_EVERY and k % LOOK_EVERY == 0 and self._settled(k)
 
     def _settled(self, k: int) -> bool:
         risk, noticed = self.risk(self.result())
@@ -101,5 +104,6 @@ class Settling:
     def result(self) -> Any:
         """Figures at the end of the solve."""
         if self.found is None:
-            self.found = self.figures(0.5 * (self.images[0] + self.images[-1]))
+            last = self.images[-1]
+            self.found = self.figures(last if self.scheduled else 0.5 * (self.images[0] + last))
         return self.found

@@ -35,6 +35,7 @@ class Plan:
     tol: float
     channel_axis: int | None  # position of the channels in the measurement given
     decisions: dict[str, Decision] = field(repr=False)
+    usual: float | None = None  # strength that has proved itself for denoisers, from which a search starts
     memory: int = 0  # estimate of the bytes allocated at the peak, the image included and the measurement not
 
     def __str__(self) -> str:
@@ -64,3 +65,4 @@ class Request:
     to_image: Callable[[Array], Array] | None = None  # from the solution to the image, where it is solved for another
     candidates: tuple[Plan, ...] = ()  # a plan for each of the priors to choose from
     joint: bool = False  # whether the balance of the prior's own weights is chosen with the strength
+    before: Plan | None = None  # what gives the image to start from, where that is worth its time

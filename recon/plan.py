@@ -26,7 +26,7 @@ from recon._decide import (
     undecided,
 )
 from recon._natural_solver import decide_solver
-from recon._plug_and_play import denoiser_of, usual_strength
+from recon._plug_and_play import denoiser_of, matched_strength, starts_from_classical
 from recon.decisions import Decision, Plan, Request
 from recon.operators.affine import Affine
 from recon.operators.unknown import Family
@@ -132,25 +132,31 @@ def prepare(
         channels = channel_axis is not None
         prior = decide_calibrated(calibration, operator, channels, prior=prior, solver=solver, strength=strength)
 
-    def planned(prior: Any) -> Plan:
+    several_given = isinstance(prior, (list, tuple))
+
+    def planned(prior: Any, solver: Any = solver, strength: Any = strength) -> Plan:
         own = dict(decisions)
         stop = own.pop("stop")
         whole, tunable = decide_prior(prior, y, bounds, one_band(operator), channel_axis is not None, own)
         build = decide_solver(solver, model, whole, operator, own)
-        if calibration is not None:
+        if calibration is not None and denoiser_of(whole) is not None:
             build = calibration.build(model)
             own["solver"] = Decision("dpir", f"calibrated: {calibration}")
-        usual = None if denoiser_of(whole) is None else usual_strength(y, model)
-        number, criterion = decide_strength(strength, tunable, judge, usual, own)
+        usual = None if denoiser_of(whole) is None else matched_strength(y, model, operator)
+        number, criterion = decide_strength(strength, tunable, judge, None if several_given else usual, own)
         if strength == "joint":
             require_balance(whole)
         own["stop"] = stop
-        return Plan(operator, model, known, whole, build, number, criterion, limit, goal, channel_axis, own)
+        return Plan(operator, model, known, whole, build, number, criterion, limit, goal, channel_axis, own, usual)
 
-    candidates = tuple(planned(p) for p in several(prior, strength)) if isinstance(prior, (list, tuple)) else ()
+    candidates = tuple(planned(p) for p in several(prior, strength)) if several_given else ()
     chosen = undecided(candidates) if candidates else planned(prior)
     joint = isinstance(strength, str) and strength == "joint"
-    request = Request(y, operator, x0, chosen, working.to_image, candidates, joint)
+    before = None
+    if x0 is None and any(map(starts_from_classical, candidates or [chosen])):
+        before = planned("tv", "auto", "auto")
+        chosen.decisions["start"] = Decision(before.decisions["prior"].choice, "a classical image saves steps")
+    request = Request(y, operator, x0, chosen, working.to_image, candidates, joint, before)
     return _with_memory(request, callback)
 
 

@@ -17,6 +17,7 @@ from recon._decide import refuse_for_unknowns
 from recon._first_guess import first_guess
 from recon._memory import shortage
 from recon._nonlinear import is_nonlinear
+from recon._plug_and_play import from_classical
 from recon._selection_problem import Choice, background
 from recon._stages import builder, final_solve, of_several_starts, with_strength, with_tolerance, within_bounds
 from recon.decisions import Plan, Request
@@ -65,8 +66,9 @@ def reconstruct(
         Forward model. Parameters that are :class:`~recon.operators.Unknown` are found with the image.
     prior : str, Prior or list of them
         What a good image looks like: "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov",
-        "sobolev", "laplacian", "entropy", "low-rank" and "locally-low-rank" for series, "learned" or "none", an
-        object of :mod:`priors`, or a denoiser ``D(v, sigma)``. Of a list, the one with the smallest predicted risk.
+        "sobolev", "laplacian", "entropy", "low-rank" and "locally-low-rank" for series, "learned", "ridge",
+        "gradient-step" or "none", an object of :mod:`priors`, or a denoiser ``D(v, sigma)``. Of a list, the one with
+        the smallest predicted risk.
     solver : str or callable
         How to minimise: "auto" or a name such as "admm", "fista", "pdhg", "cg" or "sirt" (an unknown name is answered
         with all of them); a callable builds an algorithm from ``(data, prior, strength)``.
@@ -173,6 +175,9 @@ def _run(
 ) -> tuple[Plan, Choice | None, Solution, float]:
     """The plan as it became, how the strength was chosen, the last solve, and when it began."""
     counted = request.y - background(request.plan.noise)
+    if request.before is not None:
+        _, choice, found, _ = _run(replace(request, plan=request.before, before=None), adapt, rng, None, False)
+        request = from_classical(request, choice, found.image)
     start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
     if is_nonlinear(request.operator) and request.x0 is None:
         start, request = of_several_starts(request, start, rng)

@@ -86,7 +86,7 @@ def _searched(problem: Problem, judge: Any, start: float) -> tuple[float, tuple[
     power = arrays.to_float(arrays.dot(problem.y, problem.y)) / measured_count(problem.operator, problem.y)
     return minimise(
         judge.measure, judge.rank, start, enough=ENOUGH * power, propose=judge.propose,
-        matters=lambda: judge.noticeable,
+        matters=lambda: judge.noticeable, spacing=problem.spacing,
     )  # fmt: skip
 
 

@@ -5,17 +5,19 @@
 
 The levels ``sigma_k`` fall geometrically from a tenth or so of the image's range, where the denoiser keeps only what is
 large, to the level of noise that the data leave in the image. Zhang et al. 2022 (DPIR). With a proximal map for the
-denoiser it is :class:`solvers.HalfQuadratic`, with a fixed level plug-and-play of Venkatakrishnan et al. 2013.
+denoiser it is :class:`solvers.HalfQuadratic`, with a fixed level plug-and-play of Venkatakrishnan et al. 2013. Where
+what is known has to spread into what is not, steps from ``z + momentum (z - z before)`` get there sooner.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from solvers import arrays
-from solvers._data_prox import data_prox
 from solvers.arrays import Array
+from solvers.errors import ArgumentError
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
 
@@ -26,7 +28,8 @@ FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photo
 class DPIRState:
     """State of :class:`DPIR`."""
 
-    x: Array  # image: what the denoiser returned
+    x: Array  # image: what the denoiser returned, at the end perhaps the data step from there
+    before: Array  # the one before
     start: Array  # where the run began
     first: float  # first level of the denoiser
     fit: Array  # image nearest to the last one that explains the data
@@ -48,11 +51,18 @@ class DPIR(TwoProximalMaps):
         Number of steps.
     first : float, optional
         First level. None takes 0.85 times the standard deviation of the start.
+    momentum : float
+        In [0, 1): how far each data step looks ahead, in the direction of the last step.
+    turns : bool
+        Whether the denoiser sees the image in another of the eight positions of a square in each step, so that no
+        direction is preferred.
+    consistent : bool
+        Whether the image is what the data say near the last denoised one, rather than that one.
 
     Raises
     ------
     ArgumentError
-        The data term is not plain least squares, or a level or the length is not positive.
+        The data term is not plain least squares, or a level, the length or the momentum is out of its range.
 
     References
     ----------
@@ -73,9 +83,14 @@ class DPIR(TwoProximalMaps):
     level: float = 0.01
     length: int = 8
     first: float | None = None
+    momentum: float = 0.0
+    turns: bool = False
+    consistent: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.momentum < 1:
+            raise ArgumentError(f"momentum is {self.momentum}; expected a number in [0, 1). Pass 0 for none.")
         positive_float("level", self.level)
         positive_int("length", self.length)
         if self.first is not None:
@@ -84,19 +99,36 @@ class DPIR(TwoProximalMaps):
     def init(self, x0: Array) -> DPIRState:
         spread = arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
         first = self.first if self.first is not None else FIRST_LEVEL * spread
-        return DPIRState(x0, x0, max(first, self.level), x0)
+        return DPIRState(x0, x0, x0, max(first, self.level), x0)
 
     def restart(self, state: DPIRState, strength: float, item: int | None = None) -> DPIRState:
         """Begin afresh, from the same start: what is reached depends on the way, so it must not depend on more."""
         start = state.start if item is None else state.start[item]
-        return DPIRState(start, start, state.first, start)
+        return DPIRState(start, start, start, state.first, start)
 
     def step(self, state: DPIRState, k: int) -> DPIRState:
         variance = self._level(state.first, k) ** 2
-        fit = data_prox(self.data, self._back, state.x, variance / self.strength, state.fit)
-        return replace(state, x=self.prior.prox(fit, variance), fit=fit)
+        ahead = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
+        fit = self._data_prox(ahead, variance / self.strength, state.fit)
+        x = self._denoised(fit, variance, k)
+        if self.consistent and k == self.length - 1:
+            x = self._data_prox(x, variance / self.strength, fit)
+        return replace(state, x=x, before=state.x, fit=fit)
+
+    def _denoised(self, v: Array, variance: float, k: int) -> Array:
+        if not self.turns:
+            return self.prior.prox(v, variance)
+        return in_position(lambda turned: self.prior.prox(turned, variance), v, k % 8)
 
     def _level(self, first: float, k: int) -> float:
         """Level of step ``k``: a geometric sequence from the first to the last, which then stays."""
         share = min(k / max(self.length - 1, 1), 1.0)
         return first ** (1 - share) * self.level**share
+
+
+def in_position(denoise: Callable[[Array], Array], v: Array, position: int) -> Array:
+    """``denoise`` of images turned and mirrored, and brought back: one of the eight symmetries of the square."""
+    xp, turns = arrays.namespace(v), position % 4
+    mirrored = xp.flip(v, (-1,)) if position >= 4 else v
+    x = xp.rot90(denoise(xp.rot90(mirrored, turns, (-2, -1))), -turns, (-2, -1))
+    return xp.flip(x, (-1,)) if position >= 4 else x

@@ -182,7 +182,7 @@ def test_reconstruct_takes_a_denoiser_and_says_so():
     truth = smoothing(RNG.standard_normal((48, 48)), 0.1).astype(np.float32)
     operator = Blur(np.ones((3, 3)) / 9, shape=truth.shape)
     y = operator(truth) + np.float32(0.003) * RNG.standard_normal(truth.shape).astype(np.float32)
-    image, info = reconstruct(y, operator, prior=smoothing, return_info=True)
+    image, info = reconstruct(y, operator, prior=smoothing, strength="gcv", return_info=True)
     assert "dpir" in str(info.plan) and "denoiser" in str(info.plan)
     assert np.linalg.norm(image - truth) < 0.5 * np.linalg.norm(y - truth)
 
