@@ -30,7 +30,7 @@ from solvers.problem_features import log_ratio, spectral_moments
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
 
-OF_PROBLEM = ("seen", "evenness", "measured", "noise", "roughness", "start misfit")
+OF_PROBLEM = ("seen", "evenness", "measured", "noise", "roughness", "start misfit", "amplification", "weakness")
 OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
 BLUNT = 4  # power whose mean stands for the larger of two levels
@@ -123,16 +123,17 @@ class LearnedDPIR(TwoProximalMaps):
         sampling = getattr(operator, "sampling", None)
         share = 1.0 if sampling is None else float(sampling.mean())
         count = share * math.prod(operator.out_shape) / math.prod(operator.in_shape)
-        return {
-            "seen": first,
-            "evenness": second / first if first > 0 else 0.0,
-            "measured": min(count, 2.0),
-        }
+        evenness, measured = second / first if first > 0 else 0.0, min(count, 2.0)
+        weakness = (1 - evenness) * measured  # what is measured, but faintly
+        return {"seen": first, "evenness": evenness, "measured": measured, "weakness": weakness}
 
     def init(self, x0: Array) -> LearnedDPIRState:
         first = FIRST_LEVEL * arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
+        noise = log_ratio(self.level, _size(x0 - x0.mean()))
         problem = self._of_operator | {
-            "noise": log_ratio(self.level, _size(x0 - x0.mean())),
+            "noise": noise,
+            # Singular values that are neither 0 nor the largest amplify noise, the more the less there is to stop it.
+            "amplification": (1 - self._of_operator["evenness"]) * noise,
             "roughness": _roughness(x0),
             "start misfit": self._misfit(x0),
         }
@@ -152,7 +153,7 @@ class LearnedDPIR(TwoProximalMaps):
     def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
         """What step ``k`` tells the denoiser."""
         place = {"share": min(k / max(self.length - 1, 1), 1.0), "length": 1.0 / self.length}
-        found = self.schedule({**state.problem, **state.run, **place})
+        found = _bounded(self.schedule({**state.problem, **state.run, **place}))
         classical = state.first ** (1 - place["share"]) * self.level ** place["share"]
         penalty = self.strength / classical**2 * _exp(found["penalty"])
         v = state.x + found["momentum"] * (state.x - state.before)
@@ -197,6 +198,17 @@ class LearnedDPIR(TwoProximalMaps):
         sampling = getattr(self.data.operator, "sampling", None)
         share = 1.0 if sampling is None else max(float(sampling.mean()), 1e-30)
         return log_ratio(_size(residual) / math.sqrt(share), self.noise)
+
+
+def _bounded(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters within their bounds, classical where they are no numbers; tensors are those of a training."""
+    bounded = {}
+    for name, bound in BOUNDS.items():
+        value = found.get(name, 0.0)
+        if not arrays.is_torch(value):
+            value = min(max(float(value), -bound), bound) if math.isfinite(value) else 0.0
+        bounded[name] = value
+    return bounded
 
 
 def _exp(logarithm: Any) -> Any:

@@ -48,6 +48,12 @@ class LearnedSchedule:
         How it was made.
     seen : float
         Where the features are clipped, in units of ``scale``.
+    known : array (problems, inputs), optional
+        Features of problems of the training, in units of ``scale``; NaN in those that do not matter. All log-factors
+        are multiplied by ``exp(-(d / reach)^2 / 2)``, ``d`` being the distance to the nearest of them: where nothing
+        alike was seen, the schedule is the classical one. None trusts it everywhere.
+    reach : float
+        Distance at which a problem is still alike.
 
     Raises
     ------
@@ -69,6 +75,8 @@ class LearnedSchedule:
     layers: tuple[tuple[np.ndarray, np.ndarray], ...]
     card: dict[str, Any] = field(default_factory=dict, repr=False)
     seen: float = math.inf
+    known: np.ndarray | None = None
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
         sizes = [len(self.inputs), *(len(bias) for _, bias in self.layers)]
@@ -101,9 +109,17 @@ class LearnedSchedule:
                 x = np.tanh(weight @ x + bias)
             weight, bias = self.layers[-1]
             out = self.bound * np.tanh(weight @ x + bias)
+            out = out * self.trust(features)
         if not np.isfinite(out).all():
             out = np.zeros(len(out))
         return dict(zip(self.outputs, out.tolist(), strict=True))
+
+    def trust(self, features: Mapping[str, float]) -> float:
+        """How much alike the problems of the training are: between 0 and 1."""
+        if self.known is None:
+            return 1.0
+        x = (np.array([features[name] for name in self.inputs], dtype=np.float64) - self.mean) / self.scale
+        return math.exp(-0.5 * float(np.nansum((self.known - x) ** 2, axis=1).min()) / self.reach**2)
 
     @property
     def parameters(self) -> int:
@@ -125,19 +141,22 @@ class LearnedSchedule:
         tensors, about = load(found.tensors), json.loads(found.metadata["schedule"])
         layers = tuple((tensors[f"weight.{i}"], tensors[f"bias.{i}"]) for i in range(about["layers"]))
         parts = (tensors["mean"], tensors["scale"], tensors["bound"])
-        seen = about.get("seen")
+        seen, reach = about.get("seen"), about.get("reach", 1.0)
         names = tuple(about["inputs"]), tuple(about["outputs"])
-        return cls(*names, *parts, layers, about["card"], math.inf if seen is None else seen)
+        seen = math.inf if seen is None else seen
+        return cls(*names, *parts, layers, about["card"], seen, tensors.get("known"), reach)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a ``.safetensors`` file that :meth:`load` takes."""
         from safetensors.numpy import save_file
 
         tensors = {"mean": self.mean, "scale": self.scale, "bound": self.bound}
+        if self.known is not None:
+            tensors["known"] = self.known
         for i, (weight, bias) in enumerate(self.layers):
             tensors |= {f"weight.{i}": weight, f"bias.{i}": bias}
         about = {"inputs": self.inputs, "outputs": self.outputs, "layers": len(self.layers), "card": self.card}
-        about["seen"] = self.seen if math.isfinite(self.seen) else None
+        about |= {"seen": self.seen if math.isfinite(self.seen) else None, "reach": self.reach}
         metadata = {"format": FORMAT, "schedule": json.dumps(about, sort_keys=True)}
         save_file({name: np.ascontiguousarray(t, np.float64) for name, t in tensors.items()}, os.fspath(path), metadata)
 

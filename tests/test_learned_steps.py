@@ -64,6 +64,15 @@ def test_zeros_are_the_classical_schedule_where_little_noise_passes(blurred) -> 
     assert np.allclose(unroll(learned, y, 5), unroll(plain, y, 5), atol=1e-8)
 
 
+@pytest.mark.parametrize("nothing", [{"penalty": math.nan, "level": math.inf, "momentum": math.nan}, {}])
+def test_what_is_no_number_is_the_classical_step(nothing, blurred) -> None:
+    operator, y = blurred
+    classical = unroll(restored(operator, y, lambda features: dict.fromkeys(BOUNDS, 0.0)), y, 5)
+    assert np.array_equal(unroll(restored(operator, y, lambda features: nothing), y, 5), classical)
+    far = unroll(restored(operator, y, lambda features: dict.fromkeys(BOUNDS, 1e9)), y, 5)
+    assert np.array_equal(far, unroll(restored(operator, y, lambda features: BOUNDS), y, 5))
+
+
 def test_the_noise_that_passes_is_measured(blurred) -> None:
     operator, y = blurred
     learned = restored(operator, y, lambda features: dict.fromkeys(BOUNDS, 0.0))
@@ -158,9 +167,12 @@ def test_a_fit_follows_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "ROUNDS", 80)
     rng = np.random.default_rng(0)
     features = rng.standard_normal((160, len(FEATURES)))
+    features[::8, FEATURES.index("share")] = 0  # the first steps of runs
     targets = np.stack([0.5 * features[:, 3], -np.tanh(features[:, 0]), 0.3 + 0 * features[:, 1]], axis=1)
     table = Lessons(features, targets, np.ones_like(targets), np.ones(160), np.zeros(160), np.full(160, 8.0))
     schedule = fitted(table, ScheduleSettings(widths=(16,)))
+    assert schedule.trust(dict(zip(FEATURES, features[8], strict=True))) == pytest.approx(1)
+    schedule = replace(schedule, known=None)
     values = np.array([list(schedule(dict(zip(FEATURES, row, strict=True))).values()) for row in features])
     assert np.abs(values - targets).mean() < 0.15
     constant = fitted(table, ScheduleSettings(widths=(4,)), inputs=("share",))

@@ -142,8 +142,22 @@ def test_an_untrained_schedule_is_the_classical_one_and_factors_are_bounded() ->
     assert trained()(features(math.nan)) == {"pace": 0.0, "level": 0.0}
 
 
+def test_far_from_what_was_seen_the_schedule_is_classical() -> None:
+    schedule = trained()
+    here = np.array([features()[name] for name in INPUTS])
+    known = (here - schedule.mean) / schedule.scale
+    known[2] = np.nan  # which does not matter
+    gated = replace(schedule, known=known[None], reach=0.5)
+    assert gated(features()) == schedule(features())
+    beyond = features() | {"relative change": 40.0, "share": features()["share"] + 0.5 * float(schedule.scale[0])}
+    assert gated.trust(beyond) == pytest.approx(math.exp(-0.5))
+    assert gated(beyond)["pace"] == pytest.approx(math.exp(-0.5) * schedule(beyond)["pace"])
+    assert float(ScheduleNetwork(gated)(beyond)["pace"].detach()) == pytest.approx(gated(beyond)["pace"])
+    assert gated(features() | {"moment": 1e3}) == {"pace": 0.0, "level": 0.0}
+
+
 def test_files_of_schedules(tmp_path, monkeypatch) -> None:
-    schedule = replace(trained(), card={"minutes": 3})
+    schedule = replace(trained(), card={"minutes": 3}, seen=2.0, known=np.ones((3, 5)), reach=0.4)
     schedule.save(tmp_path / "mine.safetensors")
     again = LearnedSchedule.load(tmp_path / "mine.safetensors")
     assert again(features()) == schedule(features()) and again.card == {"minutes": 3}

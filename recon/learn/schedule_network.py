@@ -34,7 +34,10 @@ class ScheduleNetwork(nn.Module):
     def forward(self, features: Mapping[str, float | Tensor]) -> dict[str, Tensor]:
         """Log-factors by name, each a tensor without axes."""
         given = [torch.as_tensor(features[name], dtype=torch.float64) for name in self.start.inputs]
-        return dict(zip(self.start.outputs, self.table(torch.stack(given)).unbind(), strict=True))
+        out = self.table(torch.stack(given)) * self.start.trust(
+            {name: float(value) for name, value in features.items()}
+        )
+        return dict(zip(self.start.outputs, out.unbind(), strict=True))
 
     def table(self, features: Tensor) -> Tensor:
         """Log-factors ``(..., outputs)`` of features ``(..., inputs)``."""

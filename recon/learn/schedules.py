@@ -40,14 +40,20 @@ LEAST_GAIN = 0.1
 """Weight, over that of a gain of 1 dB, of problems on which nothing is gained."""
 FLOOR = 0.2
 """How much a parameter counts that never mattered, over the mean."""
-ROUNDS = 500
+ROUNDS = 300
 """Gradient steps of the fit, all lessons in each."""
 SEEN = 2.5
 """Standard deviations beyond which features are clipped in use."""
-SHAKEN = 0.3
+ALIKE = ("evenness", "amplification", "weakness")
+"""Features by which problems are alike: how inversion treats the noise."""
+REACH = 0.7
+"""How far that goes: a distance, in standard deviations, at which the schedule is trusted by exp(-1/2)."""
+KEPT = 256
+"""Most problems that a schedule remembers."""
+SHAKEN = 0.5
 """Standard deviation of what is added to the features in the fit, over theirs: neighbours are to be alike."""
 RATE = 0.02
-DECAY = 1e-4
+DECAY = 2e-3
 
 
 @dataclass(frozen=True)
@@ -179,7 +185,20 @@ def fitted(
         (loss + DECAY * _squares(network)).backward()
         optimiser.step()
         falling.step()
-    return network.schedule(card)
+    return replace(network.schedule(card), known=_known(found, network.start), reach=REACH)
+
+
+def _known(found: Lessons, schedule: LearnedSchedule) -> np.ndarray | None:
+    """Features of the problems, in units of the schedule's scale over its reach; NaN where they do not matter."""
+    alike = [name in ALIKE for name in schedule.inputs]
+    if not any(alike):
+        return None
+    first = np.flatnonzero(found.features[:, FEATURES.index("share")] == 0)
+    if len(first) == 0:
+        return None
+    chosen = first[:: -(-len(first) // KEPT)]
+    features = found.features[np.ix_(chosen, [FEATURES.index(name) for name in schedule.inputs])]
+    return np.where(alike, (features - schedule.mean) / schedule.scale, np.nan)
 
 
 def _weights(found: Lessons) -> np.ndarray:
