@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from priors.differences import Gradient as Gradient
     from priors.directional import DirectionalTV as DirectionalTV
     from priors.entropy import Entropy as Entropy
+    from priors.gradient_step import GradientStep as GradientStep
     from priors.huber import HuberTV as HuberTV
     from priors.infimal_sum import InfimalSum as InfimalSum
     from priors.low_rank import LocallyLowRank as LocallyLowRank
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from priors.plug_and_play import PlugAndPlay as PlugAndPlay
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
+    from priors.ridge import RidgeRegulariser as RidgeRegulariser
     from priors.sets import KnownRegion as KnownRegion
     from priors.sets import NormBall as NormBall
     from priors.sets import Simplex as Simplex
@@ -48,6 +50,7 @@ __getattr__, __dir__, __all__ = attach(
         "Entropy": "priors.entropy",
         "Equivariant": "priors.plug_and_play",
         "Gradient": "priors.differences",
+        "GradientStep": "priors.gradient_step",
         "HuberTV": "priors.huber",
         "InfimalSum": "priors.infimal_sum",
         "KnownRegion": "priors.sets",
@@ -60,6 +63,7 @@ __getattr__, __dir__, __all__ = attach(
         "PlugAndPlay": "priors.plug_and_play",
         "Prior": "priors.base",
         "RED": "priors.plug_and_play",
+        "RidgeRegulariser": "priors.ridge",
         "Simplex": "priors.sets",
         "Sobolev": "priors.sobolev",
         "Sparsity": "priors.sparsity",

@@ -13,7 +13,7 @@ from priors import _precision, _tiling, weights
 from priors._decorrelation import Transform
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.errors import ArgumentError, DTypeError, OptionError, ShapeError
+from solvers.errors import ArgumentError, DTypeError, FileError, OptionError, ShapeError
 from solvers.validation import as_inexact, positive_int
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ def _loaded(name_or_path: str, changed: int | None, device: str) -> UNet:
     from priors.networks import Architecture, UNet, placed
 
     found = weights.read(name_or_path)
+    if found.architecture.get("kind") == "ridge":
+        raise FileError(f"{name_or_path} holds a ridge regulariser; expected a network. Use priors.RidgeRegulariser.")
     with torch.random.fork_rng(devices=()):  # the caller's random numbers stay as they are
         network = UNet(Architecture(**found.architecture))
     network.load_state_dict(found.tensors)

@@ -10,21 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from priors._ridge_body import Ridge, denoised, solved
+from priors._ridge_body import Ridge
+from priors._ridge_descent import minimised, solved
 from solvers.validation import positive_int
 
 SIZE, KNOTS = 5, 32
 """Width of each convolution's kernel; linear pieces of the profile's derivative on either side."""
-SPECTRUM = 64
+SPECTRUM = 128
 """Frequencies along an axis at which the gain of the filters is taken."""
 MARGIN = 0.99
 """Gain of the filters at those frequencies; between them and at borders it may be a little larger."""
-CONVEX = 0.99
+CONVEX = 0.97
 """The profile's second derivative is at least minus this."""
 SLOPE_UNIT, SCALE_UNIT = 10.0, 60.0
 """Of the weights of the profile and of the responses, for which steps of one size then suit all weights."""
-TOL, ADJOINT_TOL = 0.045, 0.05
-"""Of denoising and of its derivative in training."""
+TOL, STEPS, ADJOINT_TOL, ADJOINT_STEPS = 0.05, 18, 0.05, 5
+"""Of denoising and of its derivative in training; more digits make no better weights."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class RidgeNetwork(nn.Module):
     r"""Denoiser ``D(v, sigma) = argmin_x 1/2 |x - v|^2 + sigma^2 R(x / sigma)`` with a learned regulariser R.
 
     ``R(x) = sum_i sum_p psi(c_i (W_i x)_p) / c_i^2`` with linear filters ``W`` of norm at most one that do not see
-    constants, and one profile psi whose derivative is a linear spline of slopes above -1: the objective is convex. As
-    with :class:`~priors.networks.UNet`, ``D(c v, c sigma) = c D(v, sigma)``.
+    constants, and one profile psi that grows with the size of a response. Its derivative is a linear spline of slopes
+    above -1, so that the objective is convex. As with :class:`~priors.networks.UNet`,
+    ``D(c v, c sigma) = c D(v, sigma)``.
 
     References
     ----------
@@ -80,9 +82,11 @@ class RidgeNetwork(nn.Module):
 
     def weights(self) -> tuple[Tensor, ...]:
         """Scales, table and kernels of a :class:`~priors._ridge_body.Ridge`, for images of noise level 1."""
-        slopes = torch.cat((SLOPE_UNIT * self.slopes, self.slopes.new_zeros(1)))
-        first = torch.cat((slopes.new_zeros(1), slopes[:-1].cumsum(0)))
-        value = torch.cat((slopes.new_zeros(1), (first[:-1] + 0.5 * slopes[:-1]).cumsum(0)))
+        zero = self.slopes.new_zeros(1)
+        # Were psi to fall anywhere, R would have no lower bound, and nothing would hold what is not measured.
+        first = torch.cat((zero, (SLOPE_UNIT * self.slopes).cumsum(0).clamp_min(0)))
+        slopes = torch.cat((first.diff(), zero))
+        value = torch.cat((zero, (first[:-1] + 0.5 * slopes[:-1]).cumsum(0)))
         blind = [self.filters[0] - self.filters[0].mean((-2, -1), keepdim=True), *list(self.filters)[1:]]
         blind[-1] = blind[-1] * (MARGIN / gain(blind))
         return SCALE_UNIT * self.scales.exp(), torch.stack((value, first, slopes), 1), *blind
@@ -99,29 +103,23 @@ class Minimiser(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, *weights: Tensor) -> Tensor:
-        x, ctx.pairs = denoised(_ridge(weights).half(), y, TOL)
+        ridge = Ridge.of(weights).half()
+        x = minimised(ridge, y, 1.0, 1 + float(ridge.table[:, 2].max()), TOL, STEPS)
         ctx.save_for_backward(x, *weights)
         return x
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
         x, *weights = ctx.saved_tensors
-        w = solved(_ridge(weights).half().hessian(x), g, ctx.pairs, ADJOINT_TOL)
-        with torch.enable_grad():
-            free = [weight.detach().requires_grad_() for weight in weights]
-            ridge = _ridge(free)
-            along = -(ridge.analysis(w) * ridge.slopes(ridge.analysis(x))).sum()
-        return w, *torch.autograd.grad(along, free)
+        hessian = Ridge.of(weights).half().hessian(x)
+        w = solved(lambda z: z + hessian(z), g, ADJOINT_TOL, ADJOINT_STEPS)
+        return w, *(-part for part in Ridge.of(weights).pulled_back(x, w))
 
 
-def gain(kernels: list[Tensor]) -> Tensor:
+def gain(kernels: list[Tensor], frequencies: int = SPECTRUM) -> Tensor:
     """Norm of the convolutions one after the other on an image without borders."""
     reach = sum(k.shape[-1] - 1 for k in kernels)
     response = functional.pad(kernels[0].new_ones(1, 1, 1, 1), [reach] * 4)
     for kernel in kernels:
         response = functional.conv2d(response, kernel)
-    return torch.fft.rfft2(response, s=(SPECTRUM, SPECTRUM)).abs().square().sum(1).max().sqrt()
-
-
-def _ridge(weights: Any) -> Ridge:
-    return Ridge(weights[0], weights[1], weights[2:])
+    return torch.fft.rfft2(response, s=(frequencies, frequencies)).abs().square().sum(1).max().sqrt()

@@ -65,7 +65,7 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
 
 
 def decide_prior(
-    prior: Any, y: Array, bounds: Any, operator: Any, channels: bool, decisions: dict[str, Decision]
+    prior: Any, y: Array, bounds: Any, operator: Any, channels: bool, noise: Any, decisions: dict[str, Decision]
 ) -> tuple[Any, bool]:
     """The prior with the bounds, and whether it has a strength to choose."""
     from priors import Box, PlugAndPlay
@@ -78,7 +78,7 @@ def decide_prior(
                 f"prior is {prior!r}; expected one of {', '.join(PRIORS)}, or a prior object."
                 f"{suggestion(name, PRIORS)} Pass one of them."
             )
-        prior, title = named_prior(name, y, operator, channels)
+        prior, title = named_prior(name, y, operator, channels, noise)
         tunable = name != "none"
         reason = "edges are kept, nothing is assumed of the content" if name == "auto" else "given"
         decisions["prior"] = Decision(title, reason)

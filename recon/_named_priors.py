@@ -6,18 +6,19 @@ import math
 from typing import Any
 
 from recon._pace import pace
+from recon._regulariser import named_regulariser
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import OptionError
 
 NAMES = (
     "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov", "sobolev", "laplacian", "entropy",
-    "low-rank", "locally-low-rank", "learned", "none",
+    "low-rank", "locally-low-rank", "learned", "ridge", "gradient-step", "none",
 )  # fmt: skip
 SLOPE = 0.05  # difference of neighbours, over the standard deviation of the image, up to which Huber sees a slope
 
 
-def named_prior(name: str, y: Array, operator: Any, channels: bool) -> tuple[Any, str]:
+def named_prior(name: str, y: Array, operator: Any, channels: bool, noise: Any) -> tuple[Any, str]:
     """The prior of this name for the images of an operator, and what to call it.
 
     Parameters
@@ -30,6 +31,8 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool) -> tuple[Any
         Forward operator.
     channels : bool
         Whether there is an axis of channels before those that the operator takes.
+    noise : noise model
+        Of the measurement, from which learned regularisers take their level.
     """
     import priors
 
@@ -52,6 +55,8 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool) -> tuple[Any
         return _low_rank(name, operator, channels)
     if name == "learned":
         return _learned(operator, bands or channels)
+    if name in ("ridge", "gradient-step"):
+        return named_regulariser(name, y, operator, noise)
     spacing = None
     if frames and ndim == len(operator.in_shape):
         spacing = (pace(y, operator), *(1.0,) * (ndim - 1))

@@ -7,6 +7,7 @@ from typing import Any
 
 from recon._nonlinear import is_nonlinear, nonlinear_solver
 from recon._plug_and_play import denoiser_of
+from recon._regulariser import regulariser_solver
 from recon._solver_names import SOLVERS, named_solver
 from recon.decisions import Decision
 from recon.noise import Gaussian
@@ -39,6 +40,9 @@ def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     if is_nonlinear(operator):
         return nonlinear_solver(operator, with_denoiser=denoiser_of(prior) is not None)
     quadratic = isinstance(noise, Gaussian)
+    learned = regulariser_solver(prior, noise, operator)
+    if learned is not None:
+        return learned
     if denoiser_of(prior) is not None:
         if quadratic:
             return "dpir", "a denoiser, told less noise from step to step"

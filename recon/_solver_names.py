@@ -16,6 +16,7 @@ CLASSES = {
     "admm": "ADMM",
     "cg": "RegularisedCG",
     "condat-vu": "CondatVu",
+    "data-proximal": "DataProximalGradient",
     "douglas-rachford": "DouglasRachford",
     "dpir": "DPIR",
     "fista": "FISTA",

@@ -27,6 +27,7 @@ from recon._decide import (
 )
 from recon._natural_solver import decide_solver
 from recon._plug_and_play import denoiser_of, matched_strength, starts_from_classical
+from recon._regulariser import regulariser_strength
 from recon.decisions import Decision, Plan, Request
 from recon.operators.affine import Affine
 from recon.operators.unknown import Family
@@ -137,12 +138,13 @@ def prepare(
     def planned(prior: Any, solver: Any = solver, strength: Any = strength) -> Plan:
         own = dict(decisions)
         stop = own.pop("stop")
-        whole, tunable = decide_prior(prior, y, bounds, one_band(operator), channel_axis is not None, own)
+        whole, tunable = decide_prior(prior, y, bounds, one_band(operator), channel_axis is not None, model, own)
         build = decide_solver(solver, model, whole, operator, own)
         if calibration is not None and denoiser_of(whole) is not None:
             build = calibration.build(model)
             own["solver"] = Decision("dpir", f"calibrated: {calibration}")
         usual = None if denoiser_of(whole) is None else matched_strength(y, model, operator)
+        usual = regulariser_strength(whole, y, model) if usual is None else usual
         number, criterion = decide_strength(strength, tunable, judge, None if several_given else usual, own)
         if strength == "joint":
             require_balance(whole)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from solvers.admm import ADMM as ADMM
     from solvers.alternating import PALM as PALM
     from solvers.clipped import ClippedLeastSquares as ClippedLeastSquares
+    from solvers.data_proximal import DataProximalGradient as DataProximalGradient
     from solvers.data_terms import LeastSquares as LeastSquares
     from solvers.data_terms import PoissonLikelihood as PoissonLikelihood
     from solvers.descent import GradientDescent as GradientDescent
@@ -78,6 +79,7 @@ __getattr__, __dir__, __all__ = attach(
         "ClippedLeastSquares": "solvers.clipped",
         "CondatVu": "solvers.three_operator",
         "DPIR": "solvers.plug_and_play",
+        "DataProximalGradient": "solvers.data_proximal",
         "Discrepancy": "solvers.early_stopping",
         "DouglasRachford": "solvers.splitting",
         "ErrorReduction": "solvers.phase_retrieval",

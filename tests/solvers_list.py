@@ -43,6 +43,7 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "cg": (regularised("RegularisedCG"), 13),
     "cgls": (least_squares("CGLS"), 13),
     "condat-vu": (regularised("CondatVu"), 90),
+    "data-proximal gradient": (regularised("DataProximalGradient"), 60),
     "douglas-rachford": (regularised("DouglasRachford"), 90),
     "fista": (regularised("FISTA"), 60),
     "fista, monotone": (regularised("FISTA", monotone=True), 60),

@@ -1,0 +1,72 @@
+"""How learned regularisers are set up: the level they are told, and their strength."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from recon._plug_and_play import measured_noise, typical_gain
+from recon.noise import Gaussian, Poisson
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.errors import OptionError
+
+TOLD = {"ridge": 1.0, "gradient-step": 1.0}
+"""Level that a regulariser is told, over the noise that the data leave in the image."""
+WEIGHT = {"ridge": 1.0, "gradient-step": 1.0}
+"""Strength over what probabilities would give."""
+
+
+def named_regulariser(name: str, y: Array, operator: Any, noise: Any) -> tuple[Any, str]:
+    """The prior of this name at the level of the noise in the image, and what to call it."""
+    from priors import GradientStep, RidgeRegulariser
+
+    if len(operator.in_shape) < 2:
+        raise OptionError(
+            f"prior is {name!r}, which knows images; {operator!r} gives signals of shape {operator.in_shape}. "
+            "Pass prior='tv' or 'wavelet'."
+        )
+    level = TOLD[name] * _noise_level(y, noise) / typical_gain(operator)
+    if name == "ridge":
+        return RidgeRegulariser(level), f"learned ridge regulariser, level {level:.3g}"
+    return GradientStep(level), f"learned denoiser as a gradient step, level {level:.3g}"
+
+
+def regulariser_of(prior: Any) -> Any:
+    """The learned regulariser in a prior, or None."""
+    from priors import GradientStep, RidgeRegulariser
+
+    functions = [getattr(term.function, "prior", term.function) for term in prior.terms()]
+    found = [function for function in functions if isinstance(function, (RidgeRegulariser, GradientStep))]
+    return found[0] if found else None
+
+
+def regulariser_strength(prior: Any, y: Array, noise: Any) -> float | None:
+    """The strength that suits the level of a learned regulariser, ``(sigma / level)^2`` by probabilities; or None."""
+    found = regulariser_of(prior)
+    if found is None:
+        return None
+    name = "ridge" if hasattr(found, "weak_convexity") else "gradient-step"
+    variance = 1.0 if isinstance(noise, Poisson) else _noise_level(y, noise) ** 2
+    return WEIGHT[name] * variance * (TOLD[name] / found.level) ** 2
+
+
+def regulariser_solver(prior: Any, noise: Any, operator: Any) -> tuple[str, str] | None:
+    """The solver for a learned regulariser, or None where there is none."""
+    if regulariser_of(prior) is None:
+        return None
+    bounded = any(hasattr(term.function, "bounds") for term in prior.terms())
+    if isinstance(noise, Gaussian) and operator.has_solve_shifted and not bounded and _is_gradient_step(prior):
+        return "data-proximal", "closed form of the data, gradient steps of the denoiser that lower the objective"
+    return "lbfgs", "a smooth prior; the objective decreases in every step"
+
+
+def _is_gradient_step(prior: Any) -> bool:
+    return not hasattr(regulariser_of(prior), "weak_convexity")
+
+
+def _noise_level(y: Array, noise: Any) -> float:
+    """Standard deviation of the measurement."""
+    if isinstance(noise, Poisson):
+        return math.sqrt(max(arrays.to_float(abs(y).mean()), 1.0))
+    return measured_noise(y, noise)
