@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks import adjoints, cone, convolution, deblur, fan, memory, projector, strength, tv
+from benchmarks import adjoints, cone, convolution, deblur, fan, growth, memory, noncartesian, projector, strength, tv
 
 LIGHT = """
 import sys, time
@@ -23,6 +23,8 @@ def main() -> None:
         "Projector": projector.main,
         "Cone beam": cone.main,
         "Fan-beam projector": fan.main,
+        "Growth of the projectors": growth.main,
+        "Non-Cartesian normal operator": noncartesian.main,
         "Convolution": convolution.main,
         "Proximal map of total variation": tv.main,
         "Total-variation deblurring, choice of strength included": deblur.main,

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.projector import shortest
+from benchmarks.projector import print_verdict, shortest
 from recon.operators import CartesianMRI, NonCartesianMRI
 from recon.sampling import variable_density_lines
 from recon.trajectories import radial
 from solvers.arrays import threads
 
 SIZE, COILS, SPOKES, SAMPLES = 256, 8, 200, 512
+LIMIT = 3.0  # times SigPy's normal operator as it comes, at least
 
 
 def sensitivities(count: int = COILS, size: int = SIZE) -> np.ndarray:
@@ -60,6 +61,8 @@ def main() -> None:
     print(f"{'normal operator':26s} {'time':>10s} {'times recon':>12s} {'error':>9s}")
     for (name, normal), s in zip(normals.items(), seconds, strict=True):
         print(f"{name:26s} {1e3 * s:7.1f} ms {s / seconds[0]:12.1f} {_error(normal(x), truth):9.1e}")
+    if "SigPy" in normals:
+        print_verdict("gram, times SigPy", seconds[list(normals).index("SigPy")] / seconds[0], LIMIT)
     for name, milliseconds in more(A, x):
         print(f"recon, {name}: {milliseconds:.1f} ms")
 

@@ -29,7 +29,7 @@ def mirror_center(y: np.ndarray, first: np.ndarray, second: np.ndarray) -> float
     lag = int(correlation[1:-1].argmax()) + 1
     before, here, after = correlation[lag - 1 : lag + 2]
     curvature = before - 2 * here + after
-    return 0.5 * (lag + (0.5 * (before - after) / curvature if curvature else 0.0))
+    return float(0.5 * (lag + (0.5 * (before - after) / curvature if curvature else 0.0)))
 
 
 def moment_center(y: np.ndarray, angles: np.ndarray) -> float:
