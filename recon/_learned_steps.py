@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cached_property
 from typing import Any
 
 from recon._plug_and_play import measured_noise, typical_gain
@@ -22,3 +24,29 @@ class BuildLearnedDPIR:
         noise = measured_noise(data.y, self.noise)
         level = noise / typical_gain(data.operator)
         return LearnedDPIR(data, prior, strength, level, self.length, noise, self.schedule)
+
+
+LEARNED_NEWTON = "quasi-Newton steps of one product each, their model started as learned on other operators"
+MODELLED = 2**19
+"""Most pixels of an image: the model of its data holds many like it."""
+
+
+def takes_learned_newton(operator: Any) -> bool:
+    """Whether learned quasi-Newton steps were shown to be faster: costly products, plane images of moderate size."""
+    plane = not operator.frames and len(operator.in_shape) == 2
+    return operator.costly and plane and math.prod(operator.in_shape) <= MODELLED
+
+
+class BuildProximalNewton:
+    """``(data, prior, strength) -> ProximalNewton`` whose model starts from what was learned on other operators."""
+
+    @cached_property
+    def _schedule(self) -> Any:
+        from solvers import LearnedSchedule
+
+        return LearnedSchedule.load("total-variation")
+
+    def __call__(self, data: Any, prior: Any, strength: float) -> Any:
+        from solvers import ProximalNewton
+
+        return ProximalNewton(data, prior, strength, self._schedule)

@@ -17,6 +17,7 @@ MARGIN = 0.4  # of an image: blocks, masks of bits and a thinned image
 # In images, fitted to the peaks that `python -m benchmarks.memory_volume` prints: of any solve, of each array of split
 # or dual variables, of conjugate gradients inside, of each array of measurements beyond the image's size.
 ANY, EACH_SPLIT, INSIDE, EACH_MEASUREMENT = 12.0, 5.5, 8.0, 11.0
+MODEL = 140.0  # of quasi-Newton steps: twenty directions, seven arrays for each
 SEARCH = {"seen and unseen": 3.5}
 """How many times as much a search takes: its solves are batches of two, and some are kept."""
 USUAL_SEARCH = 2.6
@@ -54,7 +55,8 @@ def _usual(request: Any, measurements: float) -> float:
         closed = quadratic and _offers(operator, "fourier_gram")
         split_data = not quadratic or (not closed and _offers(operator, "factors"))
         count += EACH_SPLIT * (sum(_arrays_of(term, operator) for term in terms) + split_data)
-        count += 0.0 if closed or _offers(operator, "factors") else INSIDE
+        inside = MODEL if plan.decisions["solver"].choice == "proximal-newton" else INSIDE
+        count += 0.0 if closed or _offers(operator, "factors") else inside
     return count * (1.0 if plan.criterion is None else SEARCH.get(plan.criterion, USUAL_SEARCH))
 
 

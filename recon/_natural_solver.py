@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from recon._learned_steps import LEARNED_NEWTON, BuildProximalNewton, takes_learned_newton
 from recon._nonlinear import is_nonlinear, nonlinear_solver
 from recon._plug_and_play import denoiser_of
 from recon._regulariser import regulariser_solver
@@ -29,6 +30,8 @@ def decide_solver(
     if solver == "auto":
         name, reason = natural_solver(noise, prior, operator)
         build, _ = named_solver(name, noise, prior, operator)
+        if reason == LEARNED_NEWTON:
+            build = BuildProximalNewton()
     else:
         name = solver
         build, reason = named_solver(name, noise, prior, operator)
@@ -62,6 +65,8 @@ def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
         return "douglas-rachford", "closed form of the data, a quick proximal map of the prior"
     if quadratic and operator.factors() is not None:
         return "admm", "data and prior split into closed forms"
+    if quadratic and takes_learned_newton(operator) and _is_planar_variation(prior):
+        return "proximal-newton", LEARNED_NEWTON
     return "admm", "conjugate gradients inside, preconditioned and warm-started"
 
 

@@ -27,72 +27,78 @@ class CurvatureModel:
 
     spectrum: Array  # eigenvalues of P at the frequencies in use
     ndim: int  # axes of an image
-    D: Array | None = None  # directions, stacked along a first axis
-    PD: Array | None = None  # P D
-    GD: Array | None = None  # G D
+    W: Array | None = None  # (directions, 2, *shape): P d and G d
+    P: Any = None  # D^T P D
+    G: Any = None  # D^T G D
+    count: int = 0  # directions measured so far, those forgotten included
 
     def learned(self, d: Array, Gd: Array, memory: int) -> CurvatureModel:
         """The model with one more direction, the oldest ones forgotten beyond ``memory``."""
         curvature = arrays.to_float(arrays.dot(d, Gd))
-        if not curvature > 0 or memory == 0:
+        if not curvature > 0:
             return self
         scale = curvature**-0.5
-        new = (scale * d, self._convolved(scale * d), scale * Gd)
-        D, PD, GD = (_appended(old, a, memory) for old, a in zip((self.D, self.PD, self.GD), new, strict=True))
-        return replace(self, D=D, PD=PD, GD=GD)
+        d = scale * d
+        W = _appended(self.W, arrays.namespace(d).stack([self._convolved(d), scale * Gd]), memory)
+        products = _products(W, d)
+        P, G = (_bordered(old, products[i::2], memory) for i, old in enumerate((self.P, self.G)))
+        return replace(self, W=W, P=P, G=G, count=self.count + 1)
 
     def item(self, item: int) -> CurvatureModel:
-        """That of one image of a batch: images of directions are images of their parts."""
-        if self.D is None or self.PD is None or self.GD is None:
-            return self
-        return replace(self, D=self.D[:, item], PD=self.PD[:, item], GD=self.GD[:, item])
+        """That of one image of a batch, afresh: what was measured was measured of all of them."""
+        return CurvatureModel(self.spectrum, self.ndim)
 
     def __call__(self, v: Array) -> Array:
         """``H v``."""
         out = self._convolved(v)
-        if self.D is None:
+        if self.W is None:
             return out
-        P, G = self._small()
-        xp = arrays.namespace(v)
-        down = xp.linalg.solve(P, _products(self.PD, v))
-        up = xp.linalg.solve(G, _products(self.GD, v))
-        return out - _combined(down, self.PD) + _combined(up, self.GD)
+        xp, products = arrays.namespace(self.P), _products(self.W, v)
+        down, up = (xp.linalg.solve(_ridged(m), products[i::2]) for i, m in enumerate((self.P, self.G)))
+        return out + _combined(xp.stack([-down, up], 1).reshape(-1), self.W)
 
-    def inverse(self, reciprocal: Array) -> Callable[[Array], Array]:
-        """``r -> (H + Q)^-1 r`` for a convolution Q, given the reciprocal spectrum of ``P + Q``."""
+    def inverse(self, reciprocal: Array, before: ModelInverse | None = None) -> ModelInverse:
+        """``(H + Q)^-1`` for a convolution Q, given the reciprocal spectrum of ``P + Q``.
 
-        def convolved(r: Array) -> Array:
-            return filtered(r, reciprocal, self.ndim)
+        It follows quickly from that of this model without its last direction, next to the same Q: ``before``, or not.
+        """
+        if self.W is None:
+            return ModelInverse(self, reciprocal)
+        if before is None or before.reciprocal is not reciprocal or before.model.count + 1 != self.count:
+            MW = _stacked_filter(self.W, reciprocal, self.ndim)
+            return self._inverse(reciprocal, MW, _products(self.W, MW))
+        memory = len(self.W)
+        new = filtered(self.W[-1], reciprocal, self.ndim)
+        MW = _appended(before.MW, new, memory)
+        border = _products(self.W, new[None])
+        return self._inverse(reciprocal, MW, _bordered(before.small, border, memory))
 
-        if self.D is None or self.PD is None or self.GD is None:
-            return convolved
-        xp = arrays.namespace(self.D)
-        P, G = self._small()
-        W = xp.concatenate([self.PD, self.GD])
-        MW = convolved(W)
-        small = _products(W, MW)
-        m = len(self.D)
-        small[:m, :m] -= P
-        small[m:, m:] += G
-
-        def solved(r: Array) -> Array:
-            u = convolved(r)
-            return u - _combined(xp.linalg.solve(small, _products(W, u)), MW)
-
-        return solved
+    def _inverse(self, reciprocal: Array, MW: Array, small: Any) -> ModelInverse:
+        P, G = _ridged(self.P), _ridged(self.G)
+        xp = arrays.namespace(P)
+        system = small + xp.kron(-P, _corner(P, 0)) + xp.kron(G, _corner(P, 1))
+        return ModelInverse(self, reciprocal, MW, small, system)
 
     def _convolved(self, v: Array) -> Array:
         return filtered(v, self.spectrum, self.ndim)
 
-    def _small(self) -> tuple[Any, Any]:
-        """``D^T P D`` and ``D^T G D``."""
-        found = []
-        for image in (self.PD, self.GD):
-            matrix = _products(self.D, image)
-            matrix = 0.5 * (matrix + matrix.T)
-            diagonal = arrays.namespace(matrix).diagonal(matrix)
-            found.append(matrix + arrays.namespace(matrix).diag(RIDGE * diagonal.mean() + 0 * diagonal))
-        return found[0], found[1]
+
+@dataclass(frozen=True, slots=True)
+class ModelInverse:
+    """``r -> (H + Q)^-1 r`` for a convolution Q, by the matrix inversion lemma."""
+
+    model: CurvatureModel
+    reciprocal: Array  # spectrum of (P + Q)^-1
+    MW: Array | None = None  # (P + Q)^-1 W
+    small: Any = None  # W^T (P + Q)^-1 W
+    system: Any = None  # the same plus the inverse of what W is weighted with in H
+
+    def __call__(self, r: Array) -> Array:
+        u = filtered(r, self.reciprocal, self.model.ndim)
+        if self.MW is None:
+            return u
+        coefficients = arrays.namespace(self.system).linalg.solve(self.system, _products(self.model.W, u))
+        return u - _combined(coefficients, self.MW)
 
 
 def impulse_response(operator: Any, like: Array) -> np.ndarray:
@@ -151,6 +157,45 @@ def _appended(stack: Array | None, a: Array, memory: int) -> Array:
     return arrays.namespace(a).concatenate([stack[1:] if len(stack) >= memory else stack, a[None]])
 
 
+def _stacked_filter(stack: Array, spectrum: Array, ndim: int) -> Array:
+    """A convolution of stacked images, one after the other: together they would leave the cache."""
+    return arrays.namespace(stack).stack([filtered(part, spectrum, ndim) for part in stack])
+
+
+def _bordered(matrix: Any, border: Any, memory: int) -> Any:
+    """A symmetric matrix with a new last row and column, or as many as ``border`` has columns."""
+    xp = arrays.namespace(border)
+    border = border.reshape(len(border), -1)
+    width = border.shape[1]
+    if matrix is None:
+        return border
+    kept = matrix[width:, width:] if len(matrix) >= memory * width else matrix
+    upper = xp.concatenate([kept, border[:-width]], 1)
+    return xp.concatenate([upper, border.T], 0)
+
+
+def _ridged(matrix: Any) -> Any:
+    """Plus a ridge: directions may be nearly dependent."""
+    xp = arrays.namespace(matrix)
+    return matrix + RIDGE * xp.diagonal(matrix).mean() * _identity(matrix)
+
+
+def _identity(matrix: Any) -> Any:
+    xp = arrays.namespace(matrix)
+    return (
+        xp.eye(len(matrix), dtype=matrix.dtype)
+        if not arrays.is_torch(matrix)
+        else xp.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    )
+
+
+def _corner(like: Any, i: int) -> Any:
+    """The 2 x 2 matrix with a one at ``(i, i)``."""
+    corner = np.zeros((2, 2))
+    corner[i, i] = 1.0
+    return arrays.asarray(corner, like)
+
+
 def _flat(x: Array, rows: int) -> Array:
     """Real numbers of each of the stacked images."""
     if arrays.is_complex(x):
@@ -159,17 +204,14 @@ def _flat(x: Array, rows: int) -> Array:
 
 
 def _products(stack: Any, x: Array) -> Any:
-    """Real inner products of stacked images with an image, or with each of a stack, in double precision."""
-    rows = _flat(stack, len(stack))
-    if x.ndim == stack.ndim:
-        found = rows @ _flat(x, len(x)).T
-    else:
-        found = rows @ _flat(x, 1)[0]
+    """Real inner products of ``W``, row by row, with an image, or with each of such a stack, in double precision."""
+    rows = _flat(stack, 2 * len(stack))
+    found = rows @ _flat(x, 2 * len(x)).T if x.ndim == stack.ndim else rows @ _flat(x, 1)[0]
     return found.double() if arrays.is_torch(found) else found.astype(float)
 
 
 def _combined(coefficients: Any, stack: Any) -> Array:
-    """The linear combination of stacked images."""
+    """The linear combination of the images of ``W``."""
     xp = arrays.namespace(stack)
     weights = coefficients.to(stack.dtype) if arrays.is_torch(stack) else coefficients.astype(stack.real.dtype)
-    return xp.tensordot(weights, stack, 1)
+    return xp.tensordot(weights, stack.reshape(-1, *stack.shape[2:]), 1)

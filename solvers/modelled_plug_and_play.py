@@ -69,8 +69,9 @@ class ModelledDPIR(DPIR):
     True
     """
 
+    length: int = 7
     floor: float = 0.02
-    begin: int = 3
+    begin: int = 2
     memory: int = 20
 
     def __post_init__(self) -> None:

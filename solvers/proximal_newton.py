@@ -25,7 +25,7 @@ from solvers import arrays
 from solvers._data_prox import require_least_squares
 from solvers.admm import ADMM, ADMMState
 from solvers.arrays import Array
-from solvers.curvature_model import CurvatureModel, descended, floored_spectrum
+from solvers.curvature_model import CurvatureModel, ModelInverse, descended, floored_spectrum
 from solvers.errors import ArgumentError
 from solvers.problem_features import log_ratio
 from solvers.regularised import Regularised, is_constraint
@@ -34,7 +34,7 @@ from solvers.validation import positive_float, positive_int
 
 GOLDEN = 0.5 * (math.sqrt(5) - 1)
 PATIENCE = 3  # steps in a row without a lower objective, at which ADMM takes over
-SEARCHED = 9  # points at which the objective is looked at along a direction
+SEARCHED = 4  # points at which the objective is looked at along a direction
 REFRESH = 25  # steps after which A^H A x is computed afresh, before its rounding errors add up
 MOST_STARTS = 12  # first steps of conjugate gradients
 LONGEST = 2.0  # step along a direction
@@ -55,6 +55,7 @@ class ProximalNewtonState:
     inner: ADMMState  # where the inner steps are: their split variables are those of the prior
     model: CurvatureModel  # of the data
     roughness: float  # strength times the prior, at x
+    solved: ModelInverse | None = None  # the last inverse of the model, from which the next one follows
     failures: int = 0  # steps in a row that did not lower the objective
     classical: int | None = None  # step at which the model was given up for ADMM
 
@@ -72,6 +73,12 @@ class _Modelled(ADMM):
     @cached_property
     def _factors(self) -> Any:
         return None
+
+    @property
+    def spectrum(self) -> Array:
+        """Eigenvalues of the convolution at the frequencies in use."""
+        assert self._spectra is not None  # the operators of the prior are convolutions
+        return arrays.asarray(self._spectra[0], self._back)
 
     def of(self, right: Array, solved: Callable[[Array], Array]) -> _Modelled:
         """The same around another point."""
@@ -146,7 +153,7 @@ class ProximalNewton(Regularised):
     schedule: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     floor: float = 0.02
     start: int = 3
-    inner: int = 12
+    inner: int = 8
     memory: int = 20
     bound: int = 200
 
@@ -211,7 +218,7 @@ class ProximalNewton(Regularised):
     def init(self, x0: Array) -> ProximalNewtonState:
         """The state at ``x0``; a start of zeros costs no call."""
         inner = self._inner
-        model = CurvatureModel(arrays.asarray(inner._spectra[0], inner._back), inner._ndim)
+        model = CurvatureModel(inner.spectrum, inner._ndim)
         steps = min(round(self.start * self._factors["start"]), MOST_STARTS)
         x, Gx, model = descended(self.data.operator.gram, inner._back, x0, model, steps, self.memory)
         begun = inner.begin(x)
@@ -248,7 +255,7 @@ class ProximalNewton(Regularised):
     def _by_model(self, state: ProximalNewtonState, k: int) -> ProximalNewtonState | None:
         """A step of the model, or None where it fails, is not finite or has not lowered the objective for long."""
         try:
-            inner = self._minimised(state, k)
+            inner, solved = self._minimised(state, k)
             d = self._feasible(inner.x) - state.x
             Gd = self.data.operator.gram(d)
             t, roughness = self._searched(state, d, Gd)
@@ -257,20 +264,20 @@ class ProximalNewton(Regularised):
                 Gx = self.data.operator.gram(x)
             model = state.model.learned(d, Gd, self.memory)
             failures = 0 if t > 0 else state.failures + 1  # the inner steps go on: a better direction may follow
-            found = ProximalNewtonState(x, Gx, inner, model, roughness, failures)
+            found = ProximalNewtonState(x, Gx, inner, model, roughness, solved, failures)
         except (ArithmeticError, ValueError, RuntimeError):  # a singular matrix, from a schedule out of its mind
             return None
         return found if failures < PATIENCE and finite(found.x) and finite(found.inner) else None
 
-    def _minimised(self, state: ProximalNewtonState, k: int) -> ADMMState:
+    def _minimised(self, state: ProximalNewtonState, k: int) -> tuple[ADMMState, ModelInverse]:
         """The inner state after some steps on the model around the image."""
         right = state.model(state.x) - state.Gx + self._inner._back
-        inner = self._inner.of(right, state.model.inverse(state.inner.inverse))
-        found = state.inner
+        solved = state.model.inverse(state.inner.inverse, state.solved)
+        inner, found = self._inner.of(right, solved), state.inner
         for i in range(self.inner):
             balanced = i + 1 == self.inner  # the model's inverse is that of the penalties of this step
             found = inner.step(found, k if balanced else 0)
-        return found
+        return found, solved
 
     def _searched(self, state: ProximalNewtonState, d: Array, Gd: Array) -> tuple[float, float]:
         """The step along a direction that lowers the objective most, or 0, and the prior's share of it there."""
@@ -311,7 +318,7 @@ class ProximalNewton(Regularised):
         begun = self._plain.init(state.x) if state.classical is None else state.inner
         first = k if state.classical is None else state.classical
         inner = self._plain.step(begun, k - first)
-        return ProximalNewtonState(inner.x, state.Gx, inner, state.model, 0.0, 0, first)
+        return ProximalNewtonState(inner.x, state.Gx, inner, state.model, 0.0, None, 0, first)
 
 
 def _tamed(logarithm: Any) -> float:

@@ -11,7 +11,10 @@ import torch
 
 from priors import NonNegative, PlugAndPlay, TotalVariation
 from recon import operators as ops
+from recon import plan, reconstruct
 from recon.bench._trace import Counter
+from recon.learn.costly_problems import FAMILIES, costly
+from recon.learn.newton_steps import GRID, Lessons, fitted
 from solvers import (
     ADMM,
     POGM,
@@ -26,6 +29,7 @@ from solvers import (
 )
 from solvers.curvature_model import CurvatureModel
 from solvers.errors import ArgumentError
+from solvers.proximal_newton import FEATURES
 
 SHAPE = (16, 16)
 
@@ -172,7 +176,7 @@ def test_a_batch_of_two_problems_is_solved_together(scan):
         state = algorithm.step(state, k)
     assert np.linalg.norm(state.x[0] - answer) <= 1e-2 * np.linalg.norm(answer)
     single = ProximalNewton(data, TotalVariation(), 2e-4).restart(state, 2e-4, item=0)
-    assert single.x.shape == answer.shape and single.model.D.shape[1:] == answer.shape
+    assert single.x.shape == answer.shape and single.model.W is None
 
 
 def test_unrolled_in_torch_it_is_the_same(scan):
@@ -181,6 +185,42 @@ def test_unrolled_in_torch_it_is_the_same(scan):
     start = np.zeros(data.operator.in_shape)
     found = unroll(ProximalNewton(twin, TotalVariation(), 2e-4), torch.tensor(start), 5)
     np.testing.assert_allclose(found.numpy(), unroll(ProximalNewton(data, TotalVariation(), 2e-4), start, 5), atol=1e-6)
+
+
+def test_a_schedule_is_fitted_to_the_calls_that_settings_took():
+    rows = np.arange(12)
+    features = np.zeros((12, len(FEATURES)))
+    features[:, 1] = rows % 2  # evenness decides which setting is quick
+    quick = np.where(rows % 2 == 0, 1, 8)
+    calls = np.where(np.arange(len(GRID)) == quick[:, None], math.log(10), math.log(60))
+    found = fitted(Lessons(features, calls, np.array(["fan", "blur"] * 6)), without="spokes")
+    floors = [found(dict(zip(FEATURES, features[i], strict=True)))["floor"] for i in (0, 1)]
+    assert floors[0] < GRID[3]["floor"] and floors[1] > GRID[6]["floor"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_problems_to_learn_on_are_reached_by_operator_calls_only(family):
+    problem = costly(family, np.linspace(0, 1, 32 * 32).reshape(32, 32), 32, np.random.default_rng(0))
+    operator = problem.operator
+    assert not operator.has_solve_shifted and operator.fourier_gram() is None and operator.factors() is None
+    assert problem.y.shape == operator.out_shape and problem.strength > 0
+
+
+def test_costly_operators_take_learned_steps_unless_a_solver_is_named():
+    costly = ops.FanBeam(SHAPE, 10, source_distance=30.0, detector_distance=10.0)
+    y = costly(np.pad(np.ones((8, 8)), 4)) + 0.1 * np.random.default_rng(0).standard_normal(costly.out_shape)
+    chosen = plan(y, costly, prior="tv").decisions["solver"]
+    assert chosen.choice == "proximal-newton" and "learned" in chosen.reason
+    assert plan(y, costly, prior="tv", solver="admm").decisions["solver"].choice == "admm"
+    assert plan(y, costly, prior="tgv").decisions["solver"].choice == "admm"
+    counter = Counter(costly)
+    images, calls = [], []
+    for solver in ("auto", "admm"):
+        counter.calls = 0
+        images.append(reconstruct(y, counter.operator, prior="tv", solver=solver, strength=0.1, tol=1e-4))
+        calls.append(counter.calls)
+    assert calls[0] < calls[1]
+    np.testing.assert_allclose(images[0], images[1], atol=5e-3)
 
 
 class Shrinkage:

@@ -70,6 +70,7 @@ class Combined(LinearOperator):
         self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
         self.frames = any(part.frames and part.in_shape == self.in_shape for part in parts)
         self.neighbours_alike = all(part.neighbours_alike for part in parts)
+        self.costly = any(part.costly for part in parts)
         self.batch_shape = max((part.batch_shape for part in parts), key=len)
 
     def _kinds(self) -> tuple[Kind, Kind | None]:

@@ -174,6 +174,9 @@ class LinearOperator(Operator):
     The default prior then has an axis of time, and only the axes after it are space.
     """
 
+    costly: bool = False
+    """Whether a product takes much longer than some transforms of the image: solvers should then make few."""
+
     batch_shape: tuple[int, ...] = ()
     """Leading axes that its argument must have: those of the images at which a derivative was taken."""
 

@@ -88,6 +88,8 @@ class FanBeam(PlanarScan):
     ((90, 94), (64, 64))
     """
 
+    costly = True
+
     def __init__(
         self,
         shape: tuple[int, int],

@@ -82,6 +82,7 @@ class VaryingBlur(LinearOperator):
     ((64, 64), 2)
     """
 
+    costly = True
     interior: tuple[slice, ...]
 
     def __init__(

@@ -154,6 +154,8 @@ class _FunctionBody(Operator):
 
 
 class _Callables(_FunctionBody, LinearOperator):
+    costly = True  # whoever wraps functions has something of size behind them
+
     def __init__(self, forward: Function, adjoint: Any, in_shape: Sequence[int], out_shape: Sequence[int], kind: Kind):
         self._keep({"forward": forward, "adjoint": adjoint}, kind)
         super().__init__(in_shape, out_shape)
