@@ -31,6 +31,8 @@ AROUND = 1.1
 """Largest noise level over the one asked for, and that over the smallest."""
 SMALLEST = 32
 """Least width of an image."""
+RESERVE = 0.03
+"""Share of the time that is left for what cannot be foreseen."""
 DOZEN = 12
 """Number of images from which on a quarter is held out."""
 
@@ -106,7 +108,7 @@ def adapt_denoiser(
     collection, judges = _parted(pictures)
     measured = partial(validate, trainer.mean, judges, judged)
     before, spent = measured(), time.perf_counter() - begin
-    steps = _refine(trainer, collection, seconds - 2 * spent)
+    steps = _refine(trainer, collection, (1 - RESERVE) * seconds - 2 * spent)
     after = measured()
     gain = float(np.mean(after) - np.mean(before))
     if progress:
