@@ -51,7 +51,7 @@ def compose(source: Source, name: str, build: Build, y_shape: tuple[int, ...] | 
     parts: list[Any] = []
     for index, entry in enumerate(entries):
         shape = _measured(name, parts, y_shape, bool(options.get("flatten")))
-        parts.append(build(_nested(source, index, entry), shape))
+        parts.append(build(nested(source, ("operators", str(index)), entry), shape))
     try:
         return function(parts, **options)
     except ReconError as error:
@@ -67,9 +67,8 @@ def _measured(name: str, built: list[Any], y_shape: tuple[int, ...] | None, flat
     return None if flatten or not y_shape or len(y_shape) < 2 else y_shape[1:]
 
 
-def _nested(source: Source, index: int, entry: Any) -> Source:
-    """The specification at one place of the list, its lines counted in the same file."""
-    here = ("operators", str(index))
-    lines = {keys[2:]: line for keys, line in source.lines.items() if keys[:2] == here}
+def nested(source: Source, here: tuple[str, ...], entry: Any) -> Source:
+    """The specification that stands within another, its lines counted in the same file."""
+    lines = {keys[len(here) :]: line for keys, line in source.lines.items() if keys[: len(here)] == here}
     content = dict(entry) if isinstance(entry, Mapping) else entry
     return Source(source.name, source.folder, content, lines)

@@ -1,4 +1,4 @@
-"""Values of an operator specification: arrays inline or from files, point spread functions, masks, angles."""
+"""Values of an operator specification: arrays inline or from files, angles, and what functions of this package make."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from recon import files
+from recon import files, sampling, trajectories
 from recon import psf as psfs
+from recon.gaps import landsat7_gaps
 from recon.operators._antialias import KERNELS
 from solvers.errors import FileError, SpecError, suggestion
 
@@ -61,26 +62,37 @@ def array(source: Source, key: str, value: Any) -> np.ndarray:
     return values
 
 
+def number_or_array(source: Source, key: str, value: Any) -> Any:
+    """One number, or an array."""
+    number = plain(source, key, value)
+    return number if isinstance(number, (int, float)) else array(source, key, value)
+
+
 def psf(source: Source, key: str, value: Any) -> Any:
     """A point spread function: an array, the name of an antialiasing kernel, or the parameters of a function."""
     if isinstance(value, str) and value in KERNELS:
         return value
-    if not isinstance(value, Mapping):
-        values = array(source, key, value)
-        # Integers are a picture of the PSF and carry no scale: let it keep the brightness of the image.
-        picture = isinstance(value, str) and values.dtype.kind in "iu" and values.any()
-        return values / values.sum() if picture else values
-    name = next((str(name) for name in value if name not in _SHAPES), next(iter(value), ""))
-    if len(value) != 1 or name not in _SHAPES:
+    if isinstance(value, Mapping):
+        return _made(source, key, value, _SHAPES)
+    values = array(source, key, value)
+    # Integers are a picture of the PSF and carry no scale: let it keep the brightness of the image.
+    picture = isinstance(value, str) and values.dtype.kind in "iu" and values.any()
+    return values / values.sum() if picture else values
+
+
+def _made(source: Source, key: str, value: Mapping[str, Any], functions: Mapping[str, Callable[..., Any]]) -> Any:
+    """What one of the functions makes of its parameters, ``{name: {parameter: value}}``."""
+    name = next((str(name) for name in value if name not in functions), next(iter(value), ""))
+    if len(value) != 1 or name not in functions:
         raise source.error(
-            f"{key} has the keys {list(value)}; expected one of {list(_SHAPES)}.{suggestion(name, _SHAPES)}", key
+            f"{key} has the keys {list(value)}; expected one of {list(functions)}.{suggestion(name, functions)}", key
         )
-    options, allowed = value[name], list(inspect.signature(_SHAPES[name]).parameters)
+    options, allowed = value[name], list(inspect.signature(functions[name]).parameters)
     if not isinstance(options, Mapping) or not set(options) <= set(allowed):
         raise source.error(f"{name} is {options!r}; expected a mapping with {', '.join(allowed)}.", key, name)
     try:
         # A measured PSF is the one whose option is an array.
-        return _SHAPES[name](
+        return functions[name](
             **{
                 option: (array if option == "image" else plain)(source, option, given)
                 for option, given in options.items()
@@ -93,16 +105,51 @@ def psf(source: Source, key: str, value: Any) -> Any:
 
 
 _SHAPES: dict[str, Callable[..., np.ndarray]] = {name: getattr(psfs, name) for name in psfs.__all__}
+_LINES = {f.__name__: f for f in (sampling.uniform_lines, sampling.variable_density_lines)}
+_PLANES = {
+    f.__name__: f
+    for f in (
+        sampling.variable_density_points,
+        sampling.poisson_disc,
+        sampling.radial_lines,
+        sampling.caipirinha,
+        landsat7_gaps,
+    )
+}
+_TRAJECTORIES = {
+    f.__name__: f for f in (trajectories.radial, trajectories.spiral, trajectories.rosette, trajectories.kooshball)
+}
 
 
 def mask(source: Source, key: str, value: Any) -> np.ndarray:
-    """Booleans: zero is not measured, the one other value (1, or 255 in a picture) is."""
+    """Booleans: zero is not measured, the one other value (1, or 255 in a picture) is; or a function's parameters."""
+    if isinstance(value, Mapping):
+        return _sampled(source, key, value)
     values = array(source, key, value)
     levels = np.unique(values)
     if levels.size > 2 or (levels.size == 2 and levels[0] != 0):
         shown = ", ".join(map(str, levels[:4].tolist()))
         raise source.error(f"{key} holds {levels.size} values ({shown}, ...); expected 0 and one other.", key)
     return values != 0
+
+
+def _sampled(source: Source, key: str, value: Mapping[str, Any]) -> np.ndarray:
+    """A mask that a function makes; lines get ``samples`` each."""
+    rest = {name: options for name, options in value.items() if name != "samples"}
+    made = np.asarray(_made(source, key, rest, {**_LINES, **_PLANES}))
+    if "samples" not in value:
+        return made
+    samples = value["samples"]
+    if made.ndim > 1 or isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise source.error(f"samples is {samples!r}; expected how many a line has, with one of {list(_LINES)}.", key)
+    return np.repeat(made[:, None], samples, axis=1)
+
+
+def trajectory(source: Source, key: str, value: Any) -> np.ndarray:
+    """Positions in k-space, or the parameters of a function that makes them."""
+    return np.asarray(
+        _made(source, key, value, _TRAJECTORIES) if isinstance(value, Mapping) else array(source, key, value)
+    )
 
 
 def angles(source: Source, key: str, value: Any) -> np.ndarray | int:
@@ -139,20 +186,31 @@ def _range(source: Source, key: str, value: Mapping[str, Any]) -> np.ndarray:
 
 
 CONVERTERS: dict[str, Callable[[Source, str, Any], Any]] = {
+    "airlight": number_or_array,
     "angles": angles,
     "aperture": array,
     "band_mtf": array,
-    "coils": array,
+    "coils": number_or_array,
+    "counts": number_or_array,
+    "gain": array,
     "indices": array,
     "mask": mask,
+    "masks": mask,
+    "matrix": array,
+    "offset": number_or_array,
     "pan_response": array,
+    "patterns": number_or_array,
     "positions": array,
+    "probe": array,
     "psf": psf,
     "psfs": array,
     "response": array,
     "rows": array,
     "shifts": array,
-    "trajectory": array,
+    "trajectories": array,
+    "trajectory": trajectory,
+    "transmission": array,
+    "uv": array,
     "values": array,
     "weights": array,
 }

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from recon import operators
-from recon._spec_compositions import COMPOSITIONS, compose
+from recon._spec_compositions import COMPOSITIONS, compose, nested
 from recon._spec_values import CONVERTERS, Source, plain
 from solvers.errors import FileError, ReconError, SpecError, suggestion
 
-_ABSTRACT = {"LinearOperator", "Operator"}
+_ABSTRACT = {"LinearOperator", "NonlinearOperator", "Operator", "PointwiseOperator", "Unknown"}
+_OPERATORS = ("field", "linear", "projector")
+"""Parameters that are operators themselves, of the same measurement."""
 
 
 def operator_names() -> dict[str, str]:
@@ -31,10 +33,12 @@ def load_operator(spec: str | os.PathLike[str] | Mapping[str, Any], y_shape: Seq
     spec : path or mapping
         A YAML file, or its content as a mapping. ``operator`` is the name, the other keys are the parameters of the
         constructor. Arrays stand inline or in a file, whose path is relative to the specification. ``psf`` may also be
-        a function of :mod:`recon.psf` and its arguments, such as ``{gaussian: {sigma: 2}}``; ``angles``, in radians,
+        a function of :mod:`recon.psf` and its arguments, such as ``{gaussian: {sigma: 2}}``; ``mask`` one of
+        :mod:`recon.sampling` or ``landsat7_gaps``, ``trajectory`` one of :mod:`recon.trajectories`; lines of k-space
+        say how long they are, ``{uniform_lines: {count: 256, acceleration: 4}, samples: 320}``. ``angles``, in radians,
         may also be a number of equal steps, ``{start: 0, stop: 180, count: 60, degrees: true}`` (stop left out, as in
         ``range``) or ``{values: angles.npy, degrees: true}``. ``product``, ``sum``, ``stack`` and ``block_diagonal``
-        take a list, ``operators``, of specifications like these.
+        take a list, ``operators``, of specifications like these; where a parameter is an operator, it is one of them.
     y_shape : tuple of int, optional
         Shape of the measurement without channels: the ``shape`` of a blur, an identity, a shift or a mosaic
         that does not give one.
@@ -111,7 +115,10 @@ def _build(source: Source, y_shape: tuple[int, ...] | None) -> Any:
         if key not in parameters:
             listed, hint = ", ".join(parameters), suggestion(key, parameters)
             raise source.error(f"{name} has no parameter {key!r}; it takes {listed}.{hint}", str(key))
-        arguments[key] = CONVERTERS.get(key, plain)(source, key, value)
+        within = key in _OPERATORS
+        arguments[key] = (
+            _build(nested(source, (key,), value), y_shape) if within else CONVERTERS.get(key, plain)(source, key, value)
+        )
     for key, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and key not in arguments:
             arguments[key] = _missing(source, name, key, arguments, y_shape)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recon import files, operators
+from recon import files, gaps, operators, sampling, trajectories
 from recon import psf as psfs
 from recon.spec import load_operator, operator_names
 from solvers.errors import FileError, ReconError, SpecError
@@ -137,8 +137,60 @@ def test_a_mapping_will_do_and_numbers_without_a_dot_are_numbers(tmp_path: Path)
 def test_every_operator_has_a_name() -> None:
     names = operator_names()
     classes = {name for name in operators.__all__ if inspect.isclass(getattr(operators, name))}
-    assert set(names.values()) == classes - {"Operator", "LinearOperator"}
+    no_models = {"Operator", "LinearOperator", "NonlinearOperator", "PointwiseOperator", "Unknown"}
+    assert set(names.values()) == classes - no_models
     assert (names["blur"], names["parallel_beam"], names["cartesian_mri"]) == ("Blur", "ParallelBeam", "CartesianMRI")
+
+
+def test_masks_and_trajectories_by_their_functions(tmp_path: Path) -> None:
+    def mask(text: str) -> np.ndarray:
+        return load(tmp_path, f"operator: mask\nmask: {text}").sampling
+
+    lines = sampling.variable_density_lines(16, 2, rng=3)
+    drawn = mask("{variable_density_lines: {count: 16, acceleration: 2, rng: 3}, samples: 5}")
+    np.testing.assert_array_equal(drawn, np.repeat(lines[:, None], 5, axis=1))
+    np.testing.assert_array_equal(mask("{landsat7_gaps: {shape: [40, 30]}}"), gaps.landsat7_gaps((40, 30)))
+    points = sampling.caipirinha((8, 6), (2, 2))
+    np.testing.assert_array_equal(mask("{caipirinha: {shape: [8, 6], acceleration: [2, 2]}}"), points)
+    scan = "operator: non_cartesian_mri\nshape: [8, 8]\ntrajectory: {radial: {spokes: 5, samples: 16, golden: true}}"
+    spokes = trajectories.radial(5, 16, golden=True)
+    np.testing.assert_array_equal(load(tmp_path, scan).trajectory, spokes)
+
+
+def test_arrays_of_all_operators_stand_in_files(tmp_path: Path) -> None:
+    arrays = {"uv": (9, 2), "trajectories": (2, 5, 2), "matrix": (3, 3), "gain": (8, 9), "counts": (4, 12)}
+    for name, shape in arrays.items():
+        files.write(tmp_path / f"{name}.npy", RNG.uniform(0.5, 1.0, shape))
+    given = {name: files.read(tmp_path / f"{name}.npy").array for name in arrays}
+    frames = np.stack([MASK, ~MASK])
+    files.write(tmp_path / "masks.npy", frames)
+    pairs = [
+        ("radio_interferometry\nuv: uv.npy\npixel: 0.1", operators.RadioInterferometry(given["uv"], (8, 9), 0.1)),
+        ("dynamic_mri\nmasks: masks.npy", operators.DynamicMRI(frames)),
+        (
+            "dynamic_non_cartesian_mri\ntrajectories: trajectories.npy",
+            operators.DynamicNonCartesianMRI(given["trajectories"], (8, 9)),
+        ),
+        ("colour_mixing\nmatrix: matrix.npy", operators.ColourMixing(given["matrix"], (8, 9))),
+        ("illumination\ngain: gain.npy", operators.Illumination(given["gain"], (8, 9))),
+    ]
+    for text, expected in pairs:
+        shaped = "" if "masks" in text else "\nshape: [8, 9]"
+        assert_same(load(tmp_path, f"operator: {text}{shaped}"), expected)
+    scan = "operator: transmission\ncounts: counts.npy\nprojector: {operator: parallel_beam, shape: [8, 8], angles: 4}"
+    expected = operators.Transmission(operators.ParallelBeam((8, 8), 4), given["counts"])
+    assert_same(load(tmp_path, scan), expected)
+
+
+def test_an_operator_within_an_operator_names_its_line(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"line 3: blur has no parameter 'psff'"):
+        load(tmp_path, "operator: phaseless\nfield:\n  {operator: blur, psff: [[1]]}", (8, 9))
+    with pytest.raises(SpecError, match=r"line 2: .*key operator"):
+        load(tmp_path, "operator: phaseless\nfield: blur", (8, 9))
+    with pytest.raises(SpecError, match=r"line 2: samples is 'many'"):
+        load(tmp_path, "operator: mask\nmask: {uniform_lines: {count: 8, acceleration: 2}, samples: many}")
+    with pytest.raises(SpecError, match=r"Did you mean 'uniform_lines'"):
+        load(tmp_path, "operator: mask\nmask: {unifrom_lines: {count: 8, acceleration: 2}}")
 
 
 def test_compositions_equal_their_python(folder: Path) -> None:
