@@ -19,8 +19,8 @@ from recon.noise import Gaussian
 
 TRAINED, HELD_OUT = ("blur", "inpainting", "superresolution", "patterns", "shading"), ("mri",)
 PHOTOGRAPHS, NEW = ("camera", "astronaut", "chelsea", "rocket"), ("coffee", "moon")
-SIZE, LENGTH, STEPS, TESTS, INSTRUMENTS = 32, 6, 100, 6, 4
-METHOD = meta.Reptile(inner_steps=5, rate=0.02, meta_rate=0.5, batch=2)
+SIZE, LENGTH, STEPS, TESTS, INSTRUMENTS = 32, 6, 70, 6, 3
+METHOD = meta.Reptile(inner_steps=5, rate=0.02, meta_rate=0.5, batch=4)
 ADAPTING = 20
 DENOISER = Denoiser("fast-grey", precision="float32")
 
@@ -106,9 +106,9 @@ def report(steps: int = STEPS) -> None:
     for family in (*TRAINED[:2], *HELD_OUT):
         for number in range(INSTRUMENTS):
             found = []
-            for start in (classical, learned.module):
+            for start, rates in ((classical, METHOD.rate), (learned.module, learned.rates)):
                 loss = instrument(family, np.random.default_rng((7, number)))(PHOTOGRAPHS)
-                adapted = meta.adapt(start, loss, ADAPTING, METHOD.rate)
+                adapted = meta.adapt(start, loss, ADAPTING, rates)
                 found += [quality(schedule, family, number) for schedule in (start, adapted)]
             gains.append([value - found[0] for value in found[1:]])
         mean = np.mean(gains[-INSTRUMENTS:], axis=0)
