@@ -134,4 +134,11 @@ def _rays(courses: Courses, heights: tuple[Any, ...], length: np.ndarray, slopes
     """One entry of every table for each view and column."""
     c = courses
     tables = c.along_x, c.first, c.last, c.p0, c.p1, *heights, length * np.abs(c.t1), *slopes
-    return Rays(*(np.ascontiguousarray(np.broadcast_to(table, length.shape)) for table in tables))
+    return Rays(*(_filled(table, length.shape) for table in tables))
+
+
+def _filled(table: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A table of that shape, read-only like all of them: numba would compile every kernel once more for a mixture."""
+    filled = np.ascontiguousarray(np.broadcast_to(table, shape))
+    filled.setflags(write=False)
+    return filled
