@@ -1,4 +1,4 @@
-"""Plug-and-play restoration that spends one forward and one adjoint on a step, where the data step has no closed form.
+"""Plug-and-play restoration that spends one forward and one adjoint on several denoisings.
 
     d    <- (H + rho_k I)^-1 (A^H y + rho_k z - (A^H A + rho_k I) x)
     x    <- x + t d,    t minimises 1/2 |A x - y|^2 + rho_k/2 |x - z|^2 along d
@@ -6,13 +6,14 @@
     H    <- H with A^H A d
 
 The data step of :class:`solvers.DPIR` is one quasi-Newton step from the last one, on the model of ``A^H A`` that
-:class:`solvers.ProximalNewton` has: with every step it becomes exact along one more direction.
+:class:`solvers.ProximalNewton` has: with every step it becomes exact along one more direction. Between two of them the
+model alone stands for the data (t = 1), at no call.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -47,6 +48,8 @@ class ModelledDPIR(DPIR):
         See :class:`DPIR`.
     floor, begin, memory
         As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`.
+    inner : int
+        Denoisings for each forward and adjoint; all but the last follow a data step on the model alone.
 
     Raises
     ------
@@ -69,16 +72,18 @@ class ModelledDPIR(DPIR):
     True
     """
 
-    length: int = 7
+    length: int = 6
     floor: float = 0.02
     begin: int = 2
     memory: int = 20
+    inner: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_float("floor", self.floor)
         positive_int("begin", self.begin, minimum=0)
         positive_int("memory", self.memory)
+        positive_int("inner", self.inner)
 
     @cached_property
     def _spectrum(self) -> Array:
@@ -101,19 +106,35 @@ class ModelledDPIR(DPIR):
         return self.init(state.start if item is None else state.start[item])
 
     def step(self, state: ModelledDPIRState, k: int) -> ModelledDPIRState:  # type: ignore[override]
-        variance = self._level(state.first, k) ** 2
-        ahead = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
-        fit, Gfit, model = self._fitted(state, ahead, self.strength / variance)
-        return ModelledDPIRState(self._denoised(fit, variance, k), state.x, state.start, state.first, fit, Gfit, model)
+        x, before, fit, measured = state.x, state.before, state.fit, state
+        for i in range(self.inner):
+            variance = self._level(state.first, k, i) ** 2
+            ahead = x if self.momentum == 0 else arrays.axpy(self.momentum, x - before, x)
+            if i + 1 < self.inner:
+                fit = state.fit + self._direction(state, ahead, self.strength / variance)
+            else:
+                measured = self._measured(state, ahead, self.strength / variance)
+                fit = measured.fit
+            x, before = self._denoised(fit, variance, self.inner * k + i), x
+        return replace(measured, x=x, before=before)
 
-    def _fitted(self, state: ModelledDPIRState, z: Array, rho: float) -> tuple[Array, Array, CurvatureModel]:
-        """One quasi-Newton step towards what the data say near ``z``."""
+    def _level(self, first: float, k: int, i: int = 0) -> float:
+        """Level of inner step ``i`` of step ``k``: a geometric sequence that then stays."""
+        share = min((self.inner * k + i) / max(self.inner * self.length - 1, 1), 1.0)
+        return first ** (1 - share) * self.level**share
+
+    def _direction(self, state: ModelledDPIRState, z: Array, rho: float) -> Array:
+        """From the last measured image to what the model of the data says near ``z``."""
         r = arrays.axpy(rho, z - state.fit, self._back - state.Gfit)
-        d = state.model.inverse(1.0 / (self._spectrum + rho))(r)
+        return state.model.inverse(1.0 / (self._spectrum + rho))(r)
+
+    def _measured(self, state: ModelledDPIRState, z: Array, rho: float) -> ModelledDPIRState:
+        """As far along the direction as the data say near ``z``, with what it costs two operator calls to know."""
+        d = self._direction(state, z, rho)
         Gd = self.data.operator.gram(d)
         curvature = arrays.dot(d, Gd) + rho * arrays.dot(d, d)
         if not arrays.to_float(curvature) > 0:
-            return state.fit, state.Gfit, state.model
-        t = arrays.dot(d, r) / curvature
+            return state
+        t = arrays.dot(d, arrays.axpy(rho, z - state.fit, self._back - state.Gfit)) / curvature
         model = state.model.learned(d, Gd, self.memory)
-        return arrays.axpy(t, d, state.fit), arrays.axpy(t, Gd, state.Gfit), model
+        return replace(state, fit=arrays.axpy(t, d, state.fit), Gfit=arrays.axpy(t, Gd, state.Gfit), model=model)
