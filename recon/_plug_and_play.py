@@ -16,9 +16,9 @@ from solvers.arrays import Array
 
 USUAL_WEIGHT = 0.23  # of the prior against the data, over what probabilities would give: Zhang et al. 2022
 LIGHTEST, HEAVIEST = 0.05, 0.5  # the same, where it follows from the operator
-TOLD = 0.8  # noise of the data step over the level that the denoiser is told
+TOLD = 0.85  # noise of the data step over the level that the denoiser is told
 MIDDLE = 4.0  # the level at which it is compared, over the noise
-SPACING = 1.3  # between the weights tried in a search: the risk is steep on the side of small ones
+SPACING = 1.2  # between the weights tried in a search: the risk is steep on the side of small ones
 HALVINGS = 12  # of the interval in which the weight is looked for
 STEPS = 6  # from a classical image on; more lose detail
 STEPS_INEXACT = 10  # where the data step is a few conjugate gradient steps

@@ -15,6 +15,7 @@ from solvers.arrays import Array
 from solvers.protocols import Algorithm
 
 FAR = 1e3  # growth, of the image's norm or of the objective, that no convergent solver shows
+FAR_SCHEDULED = 10.0  # growth over the start of a schedule, which is an image on the scale of the answer
 SETTLING = 3  # looks in which a solver may still move anywhere
 CHECK_EVERY = 5  # steps between two looks at the iterate; a look costs about one pass over the image
 
@@ -162,6 +163,8 @@ class _Watch:
         self.settled = 0
         self.last_k = 0
         self.size = arrays.to_float(arrays.norm(self.x))  # largest of the start and the first iterates
+        scheduled = getattr(algorithm, "length", None) is not None
+        self.limit = FAR_SCHEDULED * self.size if scheduled and self.size > 0 else math.inf
 
     def elapsed(self) -> float:
         return time.perf_counter() - self.start
@@ -198,6 +201,8 @@ class _Watch:
     def _grows(self, size: float, merit: float, change: float) -> bool:
         """Whether the iterates run away; a splitting method may move far at first, so growth must be large and late."""
         looks = len(self.history["change"])
+        if size > self.limit:
+            return True
         if looks <= SETTLING:
             self.size = max(self.size, size)
             self.first_merit = max(self.first_merit, merit)

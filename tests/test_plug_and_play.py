@@ -5,6 +5,8 @@ import pytest
 
 from priors import RED, Averaged, Box, Equivariant, PlugAndPlay
 from recon import reconstruct
+from recon._plug_and_play import MIDDLE, TOLD, _matched_weight
+from recon.info import ReconstructionWarning
 from recon.operators import Blur, Identity, from_matrix
 from recon.psf import gaussian
 from solvers import ADMM, DPIR, FISTA, LBFGS, PDHG, DouglasRachford, HalfQuadratic, LeastSquares, Status, solve, unroll
@@ -147,6 +149,75 @@ def test_a_denoiser_that_explodes_is_reported():
     problem = FISTA(LeastSquares(Identity((16,)), np.ones(16)), explosive, 0.3, step_size=0.9)
     found = solve(problem, np.zeros(16), max_iter=400)
     assert found.status is Status.DIVERGED and np.isfinite(found.image).all()
+
+
+@pytest.mark.parametrize("factor", [np.nan, 30.0])
+def test_a_denoiser_that_explodes_leaves_the_classical_image(factor):
+    truth = smoothing(RNG.standard_normal((32, 32)), 0.1)
+    operator = Blur(np.ones((3, 3)) / 9, shape=truth.shape)
+    y = operator(truth) + 0.01 * RNG.standard_normal(truth.shape)
+    with pytest.warns(ReconstructionWarning, match="diverged"):
+        image, info = reconstruct(y, operator, prior=lambda v, sigma: factor * v, return_info=True)
+    assert info.status is Status.DIVERGED
+    np.testing.assert_allclose(image, reconstruct(y, operator, prior="tv"))
+
+
+def test_momentum_and_the_last_data_step_by_hand():
+    strength, levels = 0.02, np.geomspace(1.0, 0.1, 3)
+    problem = DPIR(
+        LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), strength, level=0.1, length=3, first=1.0,
+        momentum=0.5, consistent=True,
+    )  # fmt: skip
+
+    def fit(z, rho):
+        return np.linalg.solve(MATRIX.T @ MATRIX + rho * np.eye(8), MATRIX.T @ Y + rho * z)
+
+    before = x = np.zeros(8)
+    for sigma in levels:
+        before, x = x, fit(x + 0.5 * (x - before), strength / sigma**2) / (1 + sigma**2)
+    np.testing.assert_allclose(unroll(problem, np.zeros(8), 3), fit(x, strength / 0.1**2), atol=1e-5)
+
+
+def test_each_step_shows_the_denoiser_another_position():
+    seen = []
+
+    def corner(v, sigma):
+        seen.append((int(v[0, 0]), int(v[0, -1])))
+        return v
+
+    y = np.arange(9.0).reshape(3, 3)
+    problem = DPIR(LeastSquares(Identity((3, 3)), y), PlugAndPlay(corner), 1e-9, level=1.0, turns=True)
+    np.testing.assert_allclose(unroll(problem, y, 8), y, atol=1e-6)
+    assert len(set(seen)) == 8
+
+
+def test_the_weight_makes_the_data_step_as_noisy_as_the_denoiser_is_told():
+    operator = Blur(gaussian(1.0), shape=(64, 64))
+    passed = np.abs(operator.transfer())
+    rho = _matched_weight(operator) / MIDDLE**2  # noise of level 1, the level in the middle of a schedule
+    seen = np.sqrt(np.mean((passed / (passed**2 + rho)) ** 2))
+    assert seen == pytest.approx(TOLD * MIDDLE, rel=0.05)
+
+
+def test_the_noise_level_is_learned_from_the_classical_image():
+    truth = smoothing(RNG.standard_normal((64, 64)), 0.05).astype(np.float32)
+    truth += 0.3 * (np.indices(truth.shape).sum(0) % 7 == 0)  # fine lines, which look like noise
+    operator = Blur(gaussian(0.8), shape=truth.shape)
+    y = operator(truth) + 0.02 * RNG.standard_normal(truth.shape)
+    _, plain = reconstruct(y, operator, prior="tv", return_info=True)
+    _, info = reconstruct(y, operator, prior=smoothing, return_info=True)
+    assert abs(info.plan.noise.sigma - 0.02) < abs(plain.plan.noise.sigma - 0.02)
+    assert "residual of the classical image" in str(info.plan)
+
+
+def test_of_a_list_the_denoiser_is_taken_where_it_is_good_and_total_variation_where_it_is_not():
+    truth = np.kron(RNG.standard_normal((4, 4)), np.ones((12, 12)))
+    operator = Blur(np.ones((3, 3)) / 9, shape=truth.shape)
+    y = operator(truth) + 0.05 * RNG.standard_normal(truth.shape)
+    knows = reconstruct(y, operator, prior=["tv", lambda v, sigma: truth + 0 * v], return_info=True)[1]
+    blurs = reconstruct(y, operator, prior=["tv", lambda v, sigma: 0 * v + v.mean()], return_info=True)[1]
+    assert knows.plan.solver.__class__.__name__ == "BuildDPIR"
+    assert blurs.plan.decisions["prior"].choice.startswith("total variation")
 
 
 def test_a_closed_form_data_step_is_used(monkeypatch):
