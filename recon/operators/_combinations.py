@@ -234,6 +234,13 @@ def added(fresh: Array, other: Array) -> Array:
     return fresh + other if arrays.is_torch(fresh) or fresh.dtype != other.dtype else np.add(fresh, other, out=fresh)
 
 
+def scaled(fresh: Array, factor: Any) -> Array:
+    """``fresh * factor``, in the memory of ``fresh`` where torch needs no copy of it for a gradient."""
+    if arrays.is_torch(fresh) or np.result_type(fresh, factor) != fresh.dtype:
+        return fresh * factor
+    return np.multiply(fresh, factor, out=fresh)
+
+
 class Scaled(Combined):
     """``factor * A``."""
 
@@ -250,13 +257,15 @@ class Scaled(Combined):
         self.sampling = operator.sampling
 
     def _apply(self, x: Array) -> Array:
-        return self.parts[0](x) * self.factor
+        return scaled(self.parts[0](x), self.factor)
 
     def _adjoint(self, y: Array) -> Array:
-        return self.parts[0].adjoint(y * self.factor.conjugate())
+        if isinstance(self.factor, complex):  # before what may take the real part
+            return self.parts[0].adjoint(y * self.factor.conjugate())
+        return scaled(self.parts[0].adjoint(y), self.factor)
 
     def gram(self, x: Array) -> Array:
-        return self.parts[0].gram(self._admit(x, "x", self.in_shape)) * abs(self.factor) ** 2
+        return scaled(self.parts[0].gram(self._admit(x, "x", self.in_shape)), abs(self.factor) ** 2)
 
     def norm(self) -> float:
         return abs(self.factor) * self.parts[0].norm()

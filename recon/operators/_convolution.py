@@ -36,7 +36,8 @@ class Taps(NamedTuple):
         offsets = np.argwhere(mirrored)
         weights = mirrored[tuple(offsets.T)]
         fill = -len(offsets) % 4
-        offsets = np.concatenate([offsets, np.zeros((fill, 3), offsets.dtype)])
+        # In rows, whatever their number: kernels are compiled once for each layout.
+        offsets = np.ascontiguousarray(np.concatenate([offsets, np.zeros((fill, 3), offsets.dtype)]))
         weights = np.concatenate([weights, np.zeros(fill)])
         return cls(offsets, weights, weights.astype(np.float32))
 

@@ -73,7 +73,7 @@ def _between_cells(operator: FanBeam, y: np.ndarray, tangents: np.ndarray, weigh
     factor = inside / (1 + tangents**2) if curved else inside * 1.0
     right = ((at - cell) * factor).astype(y.dtype)
     left = ((cell + 1 - at) * factor).astype(y.dtype)
-    fine = y[..., cell] * left
-    fine += y[..., np.minimum(cell + 1, operator.detectors - 1)] * right
+    fine = np.take(y, cell, axis=-1) * left  # a view in a row, unlike y[..., cell]
+    fine += np.take(y, np.minimum(cell + 1, operator.detectors - 1), axis=-1) * right
     fine *= weights[:, None].astype(y.dtype)
     return fine

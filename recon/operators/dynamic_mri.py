@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from recon.operators._coils import Coils
+from recon.operators._combinations import scaled
 from recon.operators._constants import Constant
 from recon.operators.base import LinearOperator
-from recon.operators.mri import CartesianMRI, kept_frequencies, scaled, sensitivities, varying_axes
+from recon.operators.mri import CartesianMRI, kept_frequencies, sensitivities, varying_axes
 from recon.operators.non_cartesian import NonCartesianMRI, checked_weights
 from recon.operators.pointwise import Mask, boolean_mask
 from solvers import arrays

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recon.operators._coils import Coils
+from recon.operators._combinations import scaled
 from recon.operators._constants import Constant
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Mask, boolean_mask
@@ -148,12 +149,6 @@ class CartesianMRI(Parametrised, LinearOperator):
     def __repr__(self) -> str:
         coils = "" if self.coils is None else f", {len(self.coils)} coils"
         return f"CartesianMRI({self.in_shape}, {self.mask.mean():.1%} measured{coils})"
-
-
-def scaled(fresh: Array, factor: Array) -> Array:
-    """``fresh * factor``, in the memory of ``fresh`` where that may be."""
-    # The transform's result is ours to overwrite, except where torch may need it for a gradient.
-    return fresh * factor if arrays.is_torch(fresh) else np.multiply(fresh, factor, out=fresh)
 
 
 def varying_axes(mask: np.ndarray) -> tuple[int, ...]:
