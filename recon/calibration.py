@@ -60,6 +60,11 @@ class Calibration:
         """In dB on the images that judge."""
         return self.psnr[1] - self.psnr[0]
 
+    @property
+    def changes(self) -> bool:
+        """Whether it differs from the usual schedule."""
+        return (self.weight, self.level, self.length) != (1.0, 1.0, None)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a ``.json`` file; a denoiser that is a file is copied beside it."""
         from recon.files import replacing

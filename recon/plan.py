@@ -140,7 +140,7 @@ def prepare(
         stop = own.pop("stop")
         whole, tunable = decide_prior(prior, y, bounds, one_band(operator), channel_axis is not None, model, own)
         build = decide_solver(solver, model, whole, operator, own)
-        if calibration is not None and denoiser_of(whole) is not None:
+        if calibration is not None and calibration.changes and denoiser_of(whole) is not None:
             build = calibration.build(model)
             own["solver"] = Decision("dpir", f"calibrated: {calibration}")
         usual = None if denoiser_of(whole) is None else matched_strength(y, model, operator)

@@ -183,7 +183,7 @@ def test_wrong_inputs_are_refused(tmp_path: Path) -> None:
     for given, error, match in [
         ({"calibration": "scanner.json"}, DTypeError, "Calibration.load"),
         ({"calibration": neutral(ops.Identity((8, 8)))}, ShapeError, "Calibrate this operator"),
-        ({"calibration": neutral(), "noise": "poisson", "y": 100 + 0 * y}, ArgumentError, "Gaussian noise"),
+        ({"calibration": neutral(weight=2.0), "noise": "poisson", "y": 100 + 0 * y}, ArgumentError, "Gaussian noise"),
         ({"calibration": neutral(), "prior": "tv"}, ArgumentError, "Leave out prior"),
         ({"calibration": neutral(), "solver": "fista"}, ArgumentError, "Leave out solver"),
         ({"calibration": neutral(), "strength": 1.0}, ArgumentError, "Leave out strength"),

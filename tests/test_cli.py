@@ -179,6 +179,7 @@ def test_options_reach_reconstruct(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert main(["reconstruct", "y.npy", "x.npy", "--operator", "spec.yaml", *options.split()]) == 0
     expected = {"prior": "wavelet", "solver": "fista", "noise": 0.5, "strength": 2.0, "max_iter": 9, "tol": 1e-5}
     expected |= {"bounds": (-1.0, 4.0), "channel_axis": None, "progress": False, "return_info": True}
+    expected |= {"calibration": None}
     assert {key: value for key, value in seen.items() if key not in ("y", "operator")} == expected
     np.testing.assert_array_equal(seen["y"], files.read("y.npy").array)
     assert run("reconstruct y.npy x.npy --operator spec.yaml") == 0
