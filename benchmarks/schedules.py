@@ -142,12 +142,12 @@ def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSched
 
 def main(families: Sequence[str] = ()) -> None:
     print(f"{'PSNR, dB':18}" + "".join(f"{name:>10}" for name in COLUMNS))
-    constants = LearnedSchedule.load(HELD_OUT / "constants.safetensors")
+    constants = LearnedSchedule.load(HELD_OUT / "plug-and-play-constants.safetensors")
     rows, times = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for family in families or FAMILIES:
-            schedule = LearnedSchedule.load(HELD_OUT / f"without-{family}.safetensors")
+            schedule = LearnedSchedule.load(HELD_OUT / f"plug-and-play-without-{family}.safetensors")
             found = problems(family)
             rows += [measure(problem, schedule, constants) for problem in found]
             times.append(seconds(found[0], schedule))

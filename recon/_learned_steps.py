@@ -6,19 +6,43 @@ import math
 from functools import cached_property
 from typing import Any
 
-from recon._plug_and_play import measured_noise, typical_gain
+from recon._plug_and_play import denoiser_of, matched_strength, measured_noise, typical_gain, usual_strength
 from recon.noise import Gaussian
+
+LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
+
+
+def takes_learned_steps(prior: Any, operator: Any) -> bool:
+    """Whether learned steps of plug-and-play were shown to help: the library's denoiser, plane images, closed forms.
+
+    Masks of pixels want more steps, and on blurs the classical ones are as good.
+    """
+    from priors import Denoiser
+
+    part = denoiser_of(prior)
+    denoiser = getattr(part, "denoiser", None)
+    if not isinstance(denoiser, Denoiser) or denoiser.channels or part.level is not None:
+        return False
+    closed = operator.has_solve_shifted and len(operator.in_shape) == 2
+    return closed and not operator.selects and operator.transfer() is None
+
+
+def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:
+    """The weight of a denoiser: learned steps depart from one that is the same for all operators."""
+    return usual_strength(y, noise) if solver == "learned-dpir" else matched_strength(y, noise, operator)
 
 
 class BuildLearnedDPIR:
     """``(data, prior, strength) -> LearnedDPIR`` whose last classical level is what the data leave in the image."""
 
-    def __init__(self, noise: Gaussian, schedule: Any, length: int = 8):
+    def __init__(self, noise: Gaussian, schedule: Any = None, length: int = 8):
         self.noise, self.schedule, self.length = noise, schedule, length
 
     def __call__(self, data: Any, prior: Any, strength: float) -> Any:
-        from solvers import LearnedDPIR
+        from solvers import LearnedDPIR, LearnedSchedule
 
+        if self.schedule is None:
+            self.schedule = LearnedSchedule.load("plug-and-play")
         if data.y is None:
             return LearnedDPIR(data, prior, strength, schedule=self.schedule)
         noise = measured_noise(data.y, self.noise)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from recon._learned_steps import LEARNED_NEWTON, BuildProximalNewton, takes_learned_newton
+from recon._learned_steps import (
+    LEARNED_NEWTON,
+    LEARNED_STEPS,
+    BuildProximalNewton,
+    takes_learned_newton,
+    takes_learned_steps,
+)
 from recon._nonlinear import is_nonlinear, nonlinear_solver
 from recon._plug_and_play import denoiser_of
 from recon._regulariser import regulariser_solver
@@ -47,6 +53,8 @@ def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     if learned is not None:
         return learned
     if denoiser_of(prior) is not None:
+        if quadratic and takes_learned_steps(prior, operator):
+            return "learned-dpir", LEARNED_STEPS
         if quadratic:
             return "dpir", "a denoiser, told less noise from step to step"
         return "admm", "a denoiser in place of the prior's proximal map"

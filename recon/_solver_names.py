@@ -25,6 +25,7 @@ CLASSES = {
     "half-quadratic": "HalfQuadratic",
     "irgn": "IRGN",
     "lbfgs": "LBFGS",
+    "learned-dpir": "LearnedDPIR",
     "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
     "nonlinear-admm": "NonlinearADMM",
@@ -71,6 +72,7 @@ def named_solver(name: str, noise: Any, prior: Any, operator: Any) -> tuple[Call
 
 def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
     import solvers
+    from recon._learned_steps import BuildLearnedDPIR
     from recon._nonlinear_plug_and_play import BuildNonlinearDPIR
     from recon._plug_and_play import BuildDPIR
 
@@ -78,6 +80,8 @@ def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
         return BuildNonlinearDPIR(noise), "given"
     if name == "dpir":
         return BuildDPIR(noise), "given"
+    if name == "learned-dpir" and isinstance(noise, Gaussian):
+        return BuildLearnedDPIR(noise), "given"
     if name in CLASSES:
         return getattr(solvers, CLASSES[name]), "given"
     sigma = 1.0 if isinstance(noise, Poisson) else noise.sigma if isinstance(noise, Gaussian) else None

@@ -25,8 +25,9 @@ from recon._decide import (
     several,
     undecided,
 )
+from recon._learned_steps import denoiser_strength
 from recon._natural_solver import decide_solver
-from recon._plug_and_play import denoiser_of, matched_strength, starts_from_classical
+from recon._plug_and_play import denoiser_of, starts_from_classical
 from recon._regulariser import regulariser_strength
 from recon.decisions import Decision, Plan, Request
 from recon.operators.affine import Affine
@@ -143,7 +144,7 @@ def prepare(
         if calibration is not None and calibration.changes and denoiser_of(whole) is not None:
             build = calibration.build(model)
             own["solver"] = Decision("dpir", f"calibrated: {calibration}")
-        usual = None if denoiser_of(whole) is None else matched_strength(y, model, operator)
+        usual = None if denoiser_of(whole) is None else denoiser_strength(own["solver"].choice, y, model, operator)
         usual = regulariser_strength(whole, y, model) if usual is None else usual
         number, criterion = decide_strength(strength, tunable, judge, None if several_given else usual, own)
         if strength == "joint":

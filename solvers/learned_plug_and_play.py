@@ -146,7 +146,7 @@ class LearnedDPIR(TwoProximalMaps):
         """Begin afresh, from the same start."""
         return self.init(state.start if item is None else state.start[item])
 
-    def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:  # type: ignore[override]
+    def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:
         told = self.before_denoising(state, k)
         return self.after_denoising(state, self.prior.prox(told.fit, told.level**2), told)
 

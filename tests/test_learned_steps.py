@@ -12,15 +12,16 @@ import pytest
 import torch
 
 from priors import PlugAndPlay
-from recon import files
+from recon import files, plan, reconstruct
 from recon import operators as ops
+from recon._first_guess import first_guess
 from recon.learn import ScheduleSettings, Source, train_schedule
 from recon.learn import schedules as training
 from recon.learn.images import Collection, Picture
 from recon.learn.lessons import Exercise, Lessons, Runner, lessons, problem
 from recon.learn.problems import FAMILIES
 from recon.learn.schedules import fitted
-from solvers import DPIR, LearnedDPIR, LearnedSchedule, LeastSquares, learned_plug_and_play
+from solvers import DPIR, LearnedDPIR, LearnedSchedule, LeastSquares, learned_plug_and_play, learned_schedule
 from solvers.errors import ArgumentError, FileError, OptionError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES
 from solvers.loop import unroll
@@ -210,6 +211,32 @@ def test_training_leaves_a_schedule_a_card_and_goes_on(
 def test_batches_do_not_depend_on_interruptions() -> None:
     first, again = (training._batch(pictures(), SMALL, 4) for _ in range(2))
     assert np.array_equal(first.features, again.features) and np.array_equal(first.targets, again.targets)
+
+
+def test_reconstruct_takes_them_where_they_help_and_says_so() -> None:
+    truth = pictures(32).patches(np.random.default_rng(0), 1, 32)[0, 0]
+    coarse = ops.Downsample(2, truth.shape)
+    y = coarse(truth) + np.float32(0.01) * np.random.default_rng(0).standard_normal(coarse.out_shape, dtype=np.float32)
+    x, info = reconstruct(y, coarse, prior="learned", noise=0.01, return_info=True)
+    assert (info.plan.decisions["solver"].choice, info.iterations) == ("learned-dpir", 8)
+    assert "learned" in info.plan.decisions["solver"].reason
+    assert np.linalg.norm(x - truth) < 0.7 * np.linalg.norm(first_guess(coarse, y) - truth)
+    mask = ops.Mask(np.random.default_rng(0).random(truth.shape) < 0.5)
+    blur = ops.Blur(np.ones((3, 3)) / 9, truth.shape)
+    chosen = [
+        plan(y, coarse, prior="learned", noise=0.01, solver="dpir"),
+        plan(mask(truth), mask, prior="learned", noise=0.01),  # where the classical schedule is as good
+        plan(blur(truth), blur, prior="learned", noise=0.01),
+        plan(y[None], coarse, prior="learned", noise=0.01, channel_axis=0),
+    ]
+    assert [p.decisions["solver"].choice for p in chosen] == ["dpir"] * 4
+
+
+def test_the_schedule_of_the_library_is_small_and_has_a_card() -> None:
+    schedule = LearnedSchedule.load("plug-and-play")
+    assert schedule.inputs == FEATURES and schedule.parameters < 5000
+    assert (learned_schedule.FOLDER / "plug-and-play.md").read_text(encoding="utf-8").startswith("# plug-and-play")
+    assert "recon train-steps" in schedule.card["command"]
 
 
 def test_wrong_arguments(blurred) -> None:

@@ -44,7 +44,7 @@ ROUNDS = 300
 """Gradient steps of the fit, all lessons in each."""
 SEEN = 2.5
 """Standard deviations beyond which features are clipped in use."""
-ALIKE = ("evenness", "amplification", "weakness")
+ALIKE = ("amplification", "weakness")
 """Features by which problems are alike: how inversion treats the noise."""
 REACH = 0.7
 """How far that goes: a distance, in standard deviations, at which the schedule is trusted by exp(-1/2)."""
@@ -197,7 +197,7 @@ def _known(found: Lessons, schedule: LearnedSchedule) -> np.ndarray | None:
     if len(first) == 0:
         return None
     chosen = first[:: -(-len(first) // KEPT)]
-    features = found.features[np.ix_(chosen, [FEATURES.index(name) for name in schedule.inputs])]
+    features = found.features[chosen][:, [FEATURES.index(name) for name in schedule.inputs]]
     return np.where(alike, (features - schedule.mean) / schedule.scale, np.nan)
 
 
