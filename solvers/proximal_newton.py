@@ -132,8 +132,8 @@ class ProximalNewton(Regularised):
 
     Notes
     -----
-    No step raises the objective. Where several in a row do not lower it or one is not finite, ADMM goes on from there,
-    as it does after ``bound`` steps. So whatever the schedule, the limit is the minimiser.
+    No step of the model raises the objective. Where several in a row do not lower it or one is not finite, ADMM goes on
+    from there, as it does after ``bound`` steps. So whatever the schedule, the limit is the minimiser.
 
     References
     ----------
