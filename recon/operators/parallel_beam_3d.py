@@ -13,6 +13,7 @@ from recon.operators._cone_geometry import parallel_rays
 from recon.operators._cone_scan import VolumeScan, cell_counts, detector_center, finite_number, lengths, volume_shape
 from recon.operators._planar_scan import angles_argument, covering
 from recon.operators.parallel_beam import ParallelBeam
+from solvers.arrays import Array
 from solvers.errors import ArgumentError
 
 
@@ -123,6 +124,10 @@ class ParallelBeam3D(VolumeScan):
         if self.plane is None:
             return super()._adjoint(y)
         return self.plane._adjoint(y.swapaxes(-3, -2))
+
+    def gram(self, x: Array) -> Array:
+        """The normal operator ``A^H A x``, slice by slice where every slice has its row of the detector."""
+        return super().gram(x) if self.plane is None else self.plane.gram(self._admit(x, "x", self.in_shape))
 
     def _apply_torch(self, x: Any) -> Any:
         if self.plane is None:
