@@ -13,15 +13,17 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.data import images
 from benchmarks.problems import psnr
-from priors import Denoiser
+from priors import Denoiser, RidgeRegulariser
 
 LEVELS = (15, 25, 50)
 GREY_LIMITS = (31.65, 29.18, 26.22)
+RIDGE_LIMITS = (30.90, 28.40)
 COLOUR_LIMITS = (33.60, 30.95, 27.75)
 PUBLISHED = {
     "BM3D": "31.08/28.57/25.60",
@@ -32,6 +34,7 @@ PUBLISHED = {
 SINGLE_RATIO, HALF_RATIO = 40.0, 70.0
 SEAM_LIMIT, UNIT_LIMIT, MEMORY_LIMIT, LOAD_LIMIT = 1e-4, 1e-3, 2.0, 0.3
 ROUNDS = 7
+TRAINING = Path(__file__).resolve().parents[1] / "docs" / "training"
 
 SCENE = """
 import resource, numpy as np
@@ -73,6 +76,29 @@ def quality() -> None:
             print(f"{name} at {level}: fast {found:.2f} dB (limit {limit:.2f}: {verdict(found >= limit)})", flush=True)
     for peer, figures in PUBLISHED.items():
         print(f"published, BSD68 at 15/25/50: {peer} {figures}")
+
+
+def ridge() -> None:
+    """PSNR of the weakly convex ridge regulariser on BSD68."""
+    for level, limit in zip(LEVELS, RIDGE_LIMITS, strict=False):
+        found = mean_psnr(lambda v, sigma: RidgeRegulariser(sigma).prox(v, 1.0), "bsd68", level)
+        print(f"bsd68 at {level}: ridge {found:.2f} dB (limit {limit:.2f}: {verdict(found >= limit)})", flush=True)
+    print("published: ridge 31.21 at 15, 28.68 at 25")
+
+
+def sizes() -> None:
+    """Megabytes in a file and milliseconds at 256 x 256 of the settings in docs/training, untrained."""
+    import torch
+
+    from recon.learn import Settings
+
+    v, sigma = torch.zeros(1, 1, 256, 256), torch.tensor([25 / 255])
+    for name in ("fast", "quality"):
+        settings = Settings() if name == "fast" else Settings.read(TRAINING / "quality.toml")
+        network = settings.network().to(memory_format=torch.channels_last)
+        size = 2 * sum(weight.numel() for weight in network.parameters()) / 2**20
+        spent = least_times({name: partial(network, v, sigma)}, 3)[name]
+        print(f"256 x 256, {torch.get_num_threads()} threads: {name} {1e3 * spent:.0f} ms, {size:.1f} MiB of weights")
 
 
 def bands() -> None:
@@ -185,7 +211,7 @@ def _output(code: str) -> str:
 
 
 def main() -> None:
-    sections = {s.__name__: s for s in (quality, bands, speed, units, tiles, loading)}
+    sections = {s.__name__: s for s in (quality, ridge, bands, speed, sizes, units, tiles, loading)}
     for name in sys.argv[1:] or sections:
         sections[name]()
 

@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from recon._pace import pace
-from recon._regulariser import named_regulariser
+from recon._regulariser import named_ridge
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import OptionError
 
 NAMES = (
     "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov", "sobolev", "laplacian", "entropy",
-    "low-rank", "locally-low-rank", "learned", "ridge", "gradient-step", "none",
+    "low-rank", "locally-low-rank", "learned", "ridge", "none",
 )  # fmt: skip
 SLOPE = 0.05  # difference of neighbours, over the standard deviation of the image, up to which Huber sees a slope
 
@@ -55,8 +55,8 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool, noise: Any) 
         return _low_rank(name, operator, channels)
     if name == "learned":
         return _learned(operator, bands or channels)
-    if name in ("ridge", "gradient-step"):
-        return named_regulariser(name, y, operator, noise)
+    if name == "ridge":
+        return named_ridge(y, operator, noise)
     spacing = None
     if frames and ndim == len(operator.in_shape):
         spacing = (pace(y, operator), *(1.0,) * (ndim - 1))

@@ -11,25 +11,23 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import OptionError
 
-TOLD = {"ridge": 1.0, "gradient-step": 1.0}
-"""Level that a regulariser is told, over the noise that the data leave in the image."""
-WEIGHT = {"ridge": 1.0, "gradient-step": 1.0}
-"""Strength over what probabilities would give."""
+TOLD = 0.5
+"""Level that the ridge regulariser is told, over the noise that the data leave in the image."""
+RIDGE_WEIGHT, STEP_WEIGHT = 0.5, 30.0
+"""Strengths of the ridge regulariser and of a gradient step, over ``(sigma / level)^2``."""
 
 
-def named_regulariser(name: str, y: Array, operator: Any, noise: Any) -> tuple[Any, str]:
-    """The prior of this name at the level of the noise in the image, and what to call it."""
-    from priors import GradientStep, RidgeRegulariser
+def named_ridge(y: Array, operator: Any, noise: Any) -> tuple[Any, str]:
+    """The ridge regulariser at the level that suits the noise in the image, and what to call it."""
+    from priors import RidgeRegulariser
 
     if len(operator.in_shape) < 2:
         raise OptionError(
-            f"prior is {name!r}, which knows images; {operator!r} gives signals of shape {operator.in_shape}. "
+            f"prior is 'ridge', which knows images; {operator!r} gives signals of shape {operator.in_shape}. "
             "Pass prior='tv' or 'wavelet'."
         )
-    level = TOLD[name] * _noise_level(y, noise) / typical_gain(operator)
-    if name == "ridge":
-        return RidgeRegulariser(level), f"learned ridge regulariser, level {level:.3g}"
-    return GradientStep(level), f"learned denoiser as a gradient step, level {level:.3g}"
+    level = TOLD * _noise_level(y, noise) / typical_gain(operator)
+    return RidgeRegulariser(level), f"learned ridge regulariser, level {level:.3g}"
 
 
 def regulariser_of(prior: Any) -> Any:
@@ -42,13 +40,12 @@ def regulariser_of(prior: Any) -> Any:
 
 
 def regulariser_strength(prior: Any, y: Array, noise: Any) -> float | None:
-    """The strength that suits the level of a learned regulariser, ``(sigma / level)^2`` by probabilities; or None."""
+    """The strength that suits the level of a learned regulariser; None for other priors."""
     found = regulariser_of(prior)
     if found is None:
         return None
-    name = "ridge" if hasattr(found, "weak_convexity") else "gradient-step"
     variance = 1.0 if isinstance(noise, Poisson) else _noise_level(y, noise) ** 2
-    return WEIGHT[name] * variance * (TOLD[name] / found.level) ** 2
+    return (STEP_WEIGHT if _is_gradient_step(prior) else RIDGE_WEIGHT) * variance / found.level**2
 
 
 def regulariser_solver(prior: Any, noise: Any, operator: Any) -> tuple[str, str] | None:
