@@ -12,7 +12,7 @@ from recon._bands import weighted_bands
 from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
-from recon._noise_other import Impulse, Speckle
+from recon._noise_other import Impulse, Rician, Speckle
 from recon._nonlinear import is_nonlinear
 from recon.decisions import Decision, Plan
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
@@ -20,7 +20,7 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, suggestion
 from solvers.validation import positive_float
 
-NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle")
+NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle", "rician")
 STRENGTHS = ("auto", "joint", "sure", "gcv", "discrepancy", "whiteness", "l-curve")
 
 
@@ -52,8 +52,9 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
             )
         if noise == "speckle":
             noise, reason = Speckle(estimate_looks(y, operator)), "looks estimated from the measurement"
-        elif noise == "poisson-gaussian":
-            noise, reason = PoissonGaussian.estimated(y, operator), "estimated from the measurement"
+        elif noise in ("poisson-gaussian", "rician"):
+            kind: Any = Rician if noise == "rician" else PoissonGaussian
+            noise, reason = kind.estimated(y, operator), "estimated from the measurement"
         else:
             noise = Poisson() if noise == "poisson" else Impulse()
     if not isinstance(noise, NoiseModel):

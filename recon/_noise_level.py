@@ -13,6 +13,7 @@ _MAD_TO_SIGMA = 1.4826  # 1 / Phi^-1(3/4): median absolute deviation of a normal
 _RAYLEIGH_MEDIAN = 1.17741  # sqrt(2 log 2): median modulus of a complex normal variable
 _LOWER_SHARE = 0.4377  # mean of the lower 80 % of squared standard normal variables
 _BLOCK, _QUIET = 8, 0.1  # rows and columns of a block, share of the blocks that is taken for free of texture
+_KOAY_STEPS = 200  # of a fixed point that is slow where the signal is weak
 _ENOUGH = 200  # samples a median needs to be a level
 
 
@@ -100,6 +101,43 @@ def estimate_gain(y: Array, operator: Any) -> tuple[float, float]:
     operator : Operator
         What measured it; its ``sampling`` tells where.
     """
+    mean, variance = _variance_by_brightness(y, operator)
+    return _line(np.maximum(mean, 0.0), variance)
+
+
+def estimate_rician(y: Array, operator: Any) -> float:
+    """Standard deviation behind Rician noise, from mean and variance of magnitudes.
+
+    Both are taken among samples of like brightness. Where there is no signal the variance of a magnitude is
+    ``(2 - pi / 2) sigma^2``, far above the noise ``sigma^2``, and in between it follows from mean and variance by the
+    inversion of Koay and Basser (J. Magn. Reson. 179, 2006). The median of the bins is taken: texture raises some.
+
+    Parameters
+    ----------
+    y : array
+        Magnitudes, ``(..., *operator.out_shape)``, of at least two axes.
+    operator : Operator
+        What measured it; its ``sampling`` tells where.
+    """
+    mean, variance = _variance_by_brightness(y, operator)
+    square = mean**2 / np.maximum(variance, 1e-300)
+    signal = np.zeros_like(mean)  # over sigma
+    for _ in range(_KOAY_STEPS):
+        signal = np.sqrt(np.maximum(_rician_variance(signal) * (1 + square) - 2, 0.0))
+    return float(np.median(np.sqrt(variance / _rician_variance(signal))))
+
+
+def _rician_variance(signal: np.ndarray) -> np.ndarray:
+    """Variance of a magnitude whose signal is so many times the standard deviation of its noise, over that squared."""
+    from scipy.special import ive
+
+    square = signal**2
+    mean = (2 + square) * ive(0, square / 4) + square * ive(1, square / 4)  # scaled by e^(-square / 4)
+    return 2 + square - np.pi / 8 * mean**2
+
+
+def _variance_by_brightness(y: Array, operator: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Means of samples of like brightness, and variances by their diagonal differences."""
     values = arrays.to_numpy(y).real
     corners = [values[..., i : values.shape[-2] - 1 + i, j : values.shape[-1] - 1 + j] for i in (0, 1) for j in (0, 1)]
     means = (corners[0] + corners[1] + corners[2] + corners[3]) / 4
@@ -111,8 +149,7 @@ def estimate_gain(y: Array, operator: Any) -> tuple[float, float]:
     order = np.argsort(means, axis=None)
     bins = np.array_split(order, max(min(order.size // _ENOUGH, 40), 2))
     mean = np.array([means.flat[b].mean() for b in bins])
-    variance = np.array([_lower_mean(squares.flat[b]) for b in bins])
-    return _line(np.maximum(mean, 0.0), variance)
+    return mean, np.array([_lower_mean(squares.flat[b]) for b in bins])
 
 
 def _lower_mean(squares: np.ndarray) -> float:

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recon._noise_level import estimate_sigma
-from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Working, weighted
+from recon._noise_level import estimate_rician, estimate_sigma
+from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Working, require_plane, weighted
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, suggestion
@@ -190,6 +190,14 @@ class Rician(NoiseModel):
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", positive_float("sigma", self.sigma))
 
+    @classmethod
+    def estimated(cls, y: Array, operator: Any) -> NoiseModel:
+        """The model with the level of ``y``; Gaussian where there is no noise."""
+        _require_magnitudes(y)
+        require_plane(y, "the noise level", "Rician(sigma)")
+        sigma = estimate_rician(y, operator)
+        return cls(sigma) if sigma > 0 else Gaussian(0.0)
+
     def _sample(self, clean: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = self.sigma * rng.standard_normal((2, *clean.shape))
         return (
@@ -204,8 +212,7 @@ class Rician(NoiseModel):
                 f"{operator!r} measures complex numbers, and Rician noise is of their magnitude. Reconstruct the "
                 "complex measurement with noise='gaussian', or denoise the magnitude image with operators.Identity."
             )
-        if arrays.is_complex(y):
-            raise DTypeError(f"y has dtype {y.dtype}; Rician noise is of magnitudes. Pass abs(y).")
+        _require_magnitudes(y)
         xp = arrays.namespace(y)
         square = y * y - self.sigma**2
         corrected = xp.sign(square) * xp.sqrt(xp.abs(square))
@@ -213,6 +220,11 @@ class Rician(NoiseModel):
 
     def __str__(self) -> str:
         return f"Rician, {self.sigma:.3g}"
+
+
+def _require_magnitudes(y: Array) -> None:
+    if arrays.is_complex(y):
+        raise DTypeError(f"y has dtype {y.dtype}; Rician noise is of magnitudes. Pass abs(y).")
 
 
 def _extreme(y: np.ndarray, low: float, high: float, ndim: int) -> np.ndarray:

@@ -87,8 +87,8 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--prior", default="auto", metavar="NAME", help="auto, tv, wavelet, tikhonov or none."),
         click.option("--solver", default="auto", metavar="NAME", help="auto, admm, fista, pdhg, cg, lbfgs, sirt, ..."),
         click.option("--noise", default="auto", callback=_noise, metavar="NOISE",
-                     help="auto, gaussian, poisson, poisson-gaussian, impulse, speckle, or the standard deviation in "
-                     "the unit of INPUT."),
+                     help="auto, gaussian, poisson, poisson-gaussian, impulse, speckle, rician, or the standard "
+                     "deviation in the unit of INPUT."),
         click.option("--strength", default="auto", callback=_strength, metavar="STRENGTH",
                      help="auto, or the regularisation strength."),
         click.option("--max-iter", type=int, metavar="N", help="Upper bound of the solver's steps."),

@@ -196,11 +196,7 @@ class PoissonGaussian(NoiseModel):
     def estimated(cls, y: Array, operator: Any) -> NoiseModel:
         """The model whose variance grows with the mean as that of ``y`` does; Gaussian where it does not grow."""
         _require_real(y, "Photon counts")
-        if y.ndim < 2 or min(y.shape[-2:]) < 2:
-            raise ShapeError(
-                f"y has shape {tuple(y.shape)}; expected two axes to find gain and readout noise from. "
-                "Pass noise=PoissonGaussian(gain, sigma)."
-            )
+        require_plane(y, "gain and readout noise", "PoissonGaussian(gain, sigma)")
         gain, sigma = estimate_gain(y, operator)
         return cls(gain, sigma) if gain > 0 else Gaussian(sigma)
 
@@ -274,6 +270,12 @@ def _expected(mean: np.ndarray) -> np.ndarray:
 def _require_real(y: Array, what: str) -> None:
     if arrays.is_complex(y):
         raise DTypeError(f"y has dtype {y.dtype}; {what} are real. Pass real ones, or noise='gaussian'.")
+
+
+def require_plane(y: Array, wanted: str, model: str) -> None:
+    """Raise where ``y`` has no squares of samples to find a noise level from."""
+    if y.ndim < 2 or min(y.shape[-2:]) < 2:
+        raise ShapeError(f"y has shape {tuple(y.shape)}; expected two axes to find {wanted} from. Pass noise={model}.")
 
 
 def _require_counts(y: Array) -> None:

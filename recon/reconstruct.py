@@ -72,7 +72,7 @@ def reconstruct(
     solver : str or callable
         How to minimise: "auto" or a name such as "admm", "fista", "pdhg", "cg" or "sirt" (an unknown name is answered
         with all of them); a callable builds an algorithm from ``(data, prior, strength)``.
-    noise : {"auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle"}, float, array or noise model
+    noise : {"auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle", "rician"}, float, array or model
         A number is the standard deviation in the unit of ``y``, an array that of each sample; for the models see
         :mod:`recon.noise`.
     strength : {"auto", "joint", "sure", "gcv", "discrepancy", "whiteness", "l-curve"} or float

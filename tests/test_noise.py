@@ -259,6 +259,20 @@ def test_rician_bias_is_corrected():
     assert x[outside].mean() < 0.55 < 1.1 < plain[outside].mean()
 
 
+@pytest.mark.parametrize("sigma", [0.05, 0.3, 1.0])
+def test_the_level_of_rician_noise_is_found(sigma):
+    truth = np.zeros((96, 96))
+    truth[24:72, 24:72] = np.linspace(0.2, 2.0, 48)
+    y = Rician(sigma).sample(truth, rng=0)
+    A = Identity(truth.shape)
+    assert Rician.estimated(y, A).sigma == pytest.approx(sigma, rel=0.08)
+    assert psnr(truth, reconstruct(y, A, noise="rician")) > psnr(truth, reconstruct(y, A))
+
+
+def test_no_rician_noise_is_gaussian_of_level_zero():
+    assert Rician.estimated(np.ones((8, 8)), Identity((8, 8))) == Gaussian(0.0)
+
+
 # --- what cannot be -------------------------------------------------------------------------------------------------
 
 
@@ -297,6 +311,7 @@ def test_wrong_models_say_what_is_wrong(build, error, match):
         (Speckle(2), np.eye(4), ArgumentError, r"operators.Mask\(y > 0\)"),
         (Speckle(2), np.ones((4, 4), complex), DTypeError, "intensities"),
         (Rician(1.0), np.ones((4, 4), complex), DTypeError, r"abs\(y\)"),
+        ("rician", np.ones((4, 4), complex), DTypeError, r"abs\(y\)"),
         (Impulse(), np.ones((4, 4), complex), DTypeError, "complex128"),
         (Impulse(), np.indices((4, 4)).sum(axis=0) % 2, ArgumentError, "look like impulses"),
     ],
@@ -318,6 +333,7 @@ def test_rician_noise_is_refused_where_the_measurement_is_complex():
         Poisson(gain=0.1),
         PoissonGaussian(0.1, 0.05),
         "poisson-gaussian",
+        "rician",
         Impulse(),
         Speckle(10),
         Rician(0.1),
