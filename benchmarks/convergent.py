@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import images, ten_kernels
+from benchmarks.denoise import noisy
 from benchmarks.problems import psnr
-from priors import GradientStep
+from priors import Denoiser, GradientStep
 from recon import operators as ops
 from recon import reconstruct
 from recon._plug_and_play import typical_gain
@@ -93,6 +94,16 @@ def compared(case: Case) -> None:
         print(f"  {prior:14s} {found:.2f} dB ({found - best:+.2f}), {spent:.1f} s, {steps}, {falls}", flush=True)
 
 
+def network_as_step() -> None:
+    """The denoiser that comes with the library beside the gradient step made of it, on parts of Set12."""
+    plain = Denoiser(precision="float32")
+    for level in (15, 25):
+        pairs = [(clean, noisy(clean, level)) for clean in map(_middle, images("set12"))]
+        for name, denoiser in (("denoiser", plain), ("its gradient step", GradientStep(level / 255, plain))):
+            found = np.mean([psnr(clean, denoiser(v, level / 255)) for clean, v in pairs])
+            print(f"Set12, parts of {WIDTH} x {WIDTH}, at {level}: {name} {found:.2f} dB", flush=True)
+
+
 def _verdict(values: np.ndarray) -> str:
     return "objective falls: " + ("ok" if np.all(np.diff(values) <= RISE * abs(values[0])) else "MISSED")
 
@@ -103,6 +114,8 @@ def main() -> None:
     for case in cases():
         if not wanted or any(word in case.name for word in wanted):
             compared(case)
+    if not wanted or "step" in wanted:
+        network_as_step()
 
 
 if __name__ == "__main__":
