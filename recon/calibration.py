@@ -124,7 +124,8 @@ class Calibration:
 
     def __str__(self) -> str:
         steps = "" if self.length is None else f", {self.length} steps"
-        return f"weight x {self.weight:.3g}, last level x {self.level:.3g}{steps}: {self.gain:+.2f} dB"
+        gain = "" if math.isnan(self.gain) else f": {self.gain:+.2f} dB"
+        return f"weight x {self.weight:.3g}, last level x {self.level:.3g}{steps}{gain}"
 
 
 class _Build(BuildDPIR):
