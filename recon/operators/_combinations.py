@@ -260,7 +260,7 @@ class Scaled(Combined):
         return scaled(self.parts[0](x), self.factor)
 
     def _adjoint(self, y: Array) -> Array:
-        if isinstance(self.factor, complex):  # before what may take the real part
+        if np.iscomplexobj(self.factor):  # before what may take the real part
             return self.parts[0].adjoint(y * self.factor.conjugate())
         return scaled(self.parts[0].adjoint(y), self.factor)
 
