@@ -6,7 +6,7 @@ import math
 from functools import cached_property
 from typing import Any
 
-from recon._plug_and_play import denoiser_of, matched_strength, measured_noise, typical_gain, usual_strength
+from recon._plug_and_play import denoiser_of, is_partial, matched_strength, measured_noise, typical_gain, usual_strength
 from recon.noise import Gaussian
 
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
@@ -15,7 +15,7 @@ LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on o
 def takes_learned_steps(prior: Any, operator: Any) -> bool:
     """Whether learned steps of plug-and-play were shown to help: the library's denoiser, plane images, closed forms.
 
-    Masks of pixels want more steps, and on blurs the classical ones are as good.
+    Samples of pixels or of k-space want more steps, and on blurs the classical ones are as good.
     """
     from priors import Denoiser
 
@@ -24,7 +24,7 @@ def takes_learned_steps(prior: Any, operator: Any) -> bool:
     if not isinstance(denoiser, Denoiser) or denoiser.channels or part.level is not None:
         return False
     closed = operator.has_solve_shifted and len(operator.in_shape) == 2
-    return closed and not operator.selects and operator.transfer() is None
+    return closed and not is_partial(operator) and operator.transfer() is None
 
 
 def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:

@@ -50,7 +50,7 @@ def from_classical(request: Request, choice: Choice | None, image: Array) -> Req
     """The request that starts from a classical image, whose residual also tells the noise better than ``y`` does."""
     y, operator = request.y, request.operator
     request = replace(request, x0=image, before=None)
-    if request.plan.sigma_known or _is_partial(operator) or choice is None or choice.divergence is None:
+    if request.plan.sigma_known or is_partial(operator) or choice is None or choice.divergence is None:
         return request
     misfit = arrays.to_float(arrays.norm(operator(image) - y)) / math.sqrt(measured_count(operator, y))
     noise = Gaussian(misfit / math.sqrt(max(1.0 - choice.divergence, LEAST_LEFT)))
@@ -96,7 +96,7 @@ class BuildDPIR:
 def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
     """Levels and steps."""
     noise = measured_noise(y, model)
-    if _is_partial(operator):
+    if is_partial(operator):
         least = LEAST_UNSEEN * arrays.to_float(arrays.norm(y)) / math.sqrt(measured_count(operator, y))
         level = max(LAST_UNSEEN * noise, least) / operator.norm()
         return {"level": level, "length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": True}
@@ -107,7 +107,8 @@ def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
     return {**levels, "length": STEPS_INEXACT, "momentum": MOMENTUM_INEXACT, "consistent": True}
 
 
-def _is_partial(operator: Any) -> bool:
+def is_partial(operator: Any) -> bool:
+    """Whether an operator picks samples and leaves others out."""
     return operator.sampling is not None and not bool(np.all(operator.sampling))
 
 
@@ -126,7 +127,7 @@ def matched_strength(y: Array, noise: Any, operator: Any) -> float:
     usual = usual_strength(y, noise)
     if isinstance(noise, Poisson) or not getattr(operator, "has_solve_shifted", False):
         return usual
-    matched = 0.0 if _is_partial(operator) else _matched_weight(operator)
+    matched = 0.0 if is_partial(operator) else _matched_weight(operator)
     return usual * min(max(math.sqrt(USUAL_WEIGHT * matched), LIGHTEST), HEAVIEST) / USUAL_WEIGHT
 
 
