@@ -49,8 +49,6 @@ MOST = 500
 """Operator calls after which a run is given up."""
 STEPS = 200
 DECIBELS = 0.1
-UNSEEN = 0.6
-"""Last level where k-space is sampled in part, over that of the noise."""
 PLUG_FAMILIES = ("parallel", "limited", "fan", "coil lines", "coil points", "spokes")
 
 Build = Callable[[Any, Any, float, float], Any]
@@ -205,14 +203,12 @@ def classical_plug(problem: Costly, counted: Any, denoiser: Any) -> dict[str, An
     strength = usual_strength(problem.y, noise)
     penalty = strength / level**2
     step = 1 / norm**2
-    sampled = problem.operator.sampling is not None
-    last = UNSEEN * level if sampled else level
     return {
         "nesterov": FISTA(measured, prior, strength, step_size=step),
         "barzilai-borwein": BarzilaiBorwein(measured, lambda v: prior.prox(v, 1.0), norm),
         "anderson": Anderson(ProximalGradient(measured, prior, strength, step_size=step)),
         "cg in admm": ADMM(measured, prior, penalty, scale=1.0, balance=False, relaxation=1.0),
-        "modelled": ModelledDPIR(measured, PlugAndPlay(denoiser), strength * (last / level) ** 2, level=last),
+        "modelled": ModelledDPIR(measured, PlugAndPlay(denoiser), strength, level=level),
     }
 
 

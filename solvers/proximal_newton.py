@@ -153,7 +153,7 @@ class ProximalNewton(Regularised):
     schedule: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     floor: float = 0.02
     start: int = 3
-    inner: int = 8
+    inner: int = 12
     memory: int = 20
     bound: int = 200
 

@@ -81,7 +81,7 @@ def blur(rng: np.random.Generator, size: int) -> Drawn:
 
 def single_pixel(rng: np.random.Generator, size: int) -> Drawn:
     """A single-pixel camera whose illumination is uneven."""
-    size = 2 ** round(math.log2(size))
+    size = 2 ** int(math.log2(size))
     rows, columns = np.indices((size, size)) / size - 0.5 - rng.uniform(-0.3, 0.3, (2, 1, 1))
     light = 1 / (1 + rng.uniform(2, 16) * (rows**2 + columns**2))
     patterns = ops.SinglePixel((size, size), int(rng.uniform(0.15, 0.5) * size**2))
