@@ -1,4 +1,4 @@
-"""Networks that denoise, as torch modules. Everything that loads torch at import time lives here."""
+"""Networks that denoise, as torch modules. What loads torch at import time is here and in `ridge_network`."""
 
 from __future__ import annotations
 
