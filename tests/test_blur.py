@@ -194,3 +194,12 @@ def test_a_delta_is_the_identity():
     x = RNG.standard_normal((7, 6))
     for boundary in ("periodic", "reflecting"):
         np.testing.assert_allclose(Blur(np.ones((1, 1)), (7, 6), boundary)(x), Identity((7, 6))(x), atol=1e-14)
+
+
+@pytest.mark.parametrize("support", [(3, 3), (1, 5), (5, 1), (4, 4), (1, 1), (2, 3, 4)])
+def test_taps_have_one_layout_whatever_the_psf(support):
+    # Another layout is another type to numba, and compiles every kernel once more.
+    from recon.operators._convolution import Taps
+
+    offsets, weights = Taps.of(np.ones(support)).for_columns(2, np.dtype(np.float32))
+    assert offsets.flags.c_contiguous and weights.flags.c_contiguous

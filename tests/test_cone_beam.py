@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from recon.operators import ConeBeam, ParallelBeam
+from recon.operators import ConeBeam, ParallelBeam, ParallelBeam3D
 from recon.spec import load_operator
 from solvers import errors, kernels
 
@@ -210,6 +210,14 @@ def test_batch_equals_loop_whatever_the_threads_and_pieces(pays: bool, monkeypat
     np.testing.assert_array_equal(A.adjoint(y), back_one_by_one)
     monkeypatch.setattr(_cone_numba, "SCRATCH_BYTES", 1)
     np.testing.assert_allclose(A.adjoint(y), back_one_by_one, rtol=1e-12, atol=1e-12)
+
+
+def test_kernels_compile_once_for_all_scans() -> None:
+    # Memory that is writeable in one scan and read-only in another is another type to numba.
+    tilted = ParallelBeam3D((5, 6, 7), [0.1, 1.2], tilt=0.3)
+    kinds = {tuple((t.dtype, t.flags.c_contiguous, t.flags.writeable) for t in A.rays)
+             for A in (make("cube"), make("helical"), make("one cell"), tilted)}  # fmt: skip
+    assert len(kinds) == 1
 
 
 def test_pickles() -> None:
