@@ -9,13 +9,15 @@ from typing import Any
 from recon._plug_and_play import denoiser_of, is_partial, matched_strength, measured_noise, typical_gain, usual_strength
 from recon.noise import Gaussian
 
+LEAST_MEASURED = 0.2  # numbers for each pixel
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
 
 
 def takes_learned_steps(prior: Any, operator: Any) -> bool:
     """Whether learned steps of plug-and-play were shown to help: the library's denoiser, plane images, closed forms.
 
-    Samples of pixels or of k-space want more steps, and on blurs the classical ones are as good.
+    Samples of pixels or of k-space and images a quarter as wide want more steps, and on blurs the classical ones are as
+    good.
     """
     from priors import Denoiser
 
@@ -23,7 +25,8 @@ def takes_learned_steps(prior: Any, operator: Any) -> bool:
     denoiser = getattr(part, "denoiser", None)
     if not isinstance(denoiser, Denoiser) or denoiser.channels or part.level is not None:
         return False
-    closed = operator.has_solve_shifted and len(operator.in_shape) == 2
+    enough = math.prod(operator.out_shape) >= LEAST_MEASURED * math.prod(operator.in_shape)
+    closed = operator.has_solve_shifted and len(operator.in_shape) == 2 and enough
     return closed and not is_partial(operator) and operator.transfer() is None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 FACTOR = 2.5  # spacing of the strengths tried
 FINE = 1.5  # spacing at which the search ends in any case
 FARTHEST = 27.0  # factor by which a proposal may lead away from the first strength
+CHANCE = 3e-4  # relative difference of the risks of neighbouring strengths that says nothing
 MAX_TRIALS = 14
 TRUST = 1 / 3  # share of the best trial's proposal in the end
 LEVEL = 1e-4  # relative change of the risk that is no change
@@ -83,7 +84,10 @@ def minimise(
             t, gain = _vertex(points[i - 1 : i + 2], tried)
             width = points[i + 1] - points[i - 1]
             if width <= 2 * math.log(FINE) or abs(t - best) < 0.4 * math.log(FINE) or gain <= matters():
-                best = _towards(proposals[best], t, points[i - 1], points[i + 1])
+                if spacing > FINE:
+                    best = _towards(proposals[best], t, points[i - 1], points[i + 1])
+                elif tried[0.0] <= (1 + CHANCE) * tried[best]:  # a fine search starts from a strength that is usual
+                    best = 0.0
                 break
     trials = tuple(Trial(start * math.exp(t), value) for t, value in tried.items())
     return start * math.exp(best), trials
