@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recon._choice import balanced, best_of
+from recon._natural_solver import natural_solver
 from recon._nonlinear import best_start, is_nonlinear
 from recon._plug_and_play import SPACING
 from recon._search import FACTOR
@@ -105,10 +106,12 @@ def _search(request: Request, start: Array, rng: np.random.Generator, first: flo
     compared = request.joint or bool(request.candidates)
     # A few steps of a method for quadratic problems are a regulariser themselves, and hide what the strength does.
     quadratic = all(getattr(term.function, "is_quadratic", False) for term in plan.prior.terms())
+    # The risk of a solver that is slow on this operator seems to settle long before it does.
+    quick = plan.decisions["solver"].choice == natural_solver(plan.noise, plan.prior, request.operator)[0]
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
         min(plan.max_iter, SEARCH_MAX_ITER), COMPARED_TOL if compared else max(USUAL_TOL, plan.tol),
-        patience=2 if compared else 1, early=not (compared or quadratic),
+        patience=2 if compared else 1, early=quick and not (compared or quadratic),
         spacing=FACTOR if plan.usual is None else 1.0 if compared else SPACING,
     )  # fmt: skip
     if first is None:

@@ -114,7 +114,8 @@ def machine(device: torch.device) -> str:
     """What trained, in words."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"a CPU with {torch.backends.cpu.get_cpu_capability()}, {threads()} cores"
+    cores = threads()
+    return f"a CPU with {torch.backends.cpu.get_cpu_capability()}, {cores} core{'s' if cores > 1 else ''}"
 
 
 def toml(value: Any) -> str:
