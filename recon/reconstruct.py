@@ -176,7 +176,9 @@ def _run(
     """The plan as it became, how the strength was chosen, the last solve, and when it began."""
     counted = request.y - background(request.plan.noise)
     if request.before is not None:
-        _, choice, found, _ = _run(replace(request, plan=request.before, before=None), adapt, rng, None, False)
+        _, choice, found, _ = _run(
+            replace(request, plan=request.before, before=None, candidates=()), adapt, rng, None, False
+        )
         request = from_classical(request, choice, found.image)
     start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
     if is_nonlinear(request.operator) and request.x0 is None:

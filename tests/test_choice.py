@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage import data
 
 from priors import TGV, Box, TotalVariation, Wavelet
 from recon import operators as ops
@@ -61,6 +62,16 @@ def test_where_pixels_are_missing_all_priors_are_judged_by_the_same_held_out_one
     x, info = reconstruct(y, A, prior=["tv", "tgv"], return_info=True)
     assert info.plan.decisions["prior"].choice.startswith("total generalised")
     assert error(x, truth) < 0.02
+
+
+def test_a_chosen_denoiser_gives_the_image_that_it_gives_alone():
+    truth = data.camera()[100:164, 180:244] / np.float32(255)
+    operator = ops.ParallelBeam(truth.shape, angles=40)
+    y = operator(truth) + 0.1 * np.random.default_rng(0).standard_normal(operator.out_shape).astype(np.float32)
+    x, info = reconstruct(y, operator, prior=["tv", "learned"], return_info=True)
+    assert "learned" in info.plan.decisions["prior"].choice
+    alone = reconstruct(y, operator, prior="learned")
+    assert np.linalg.norm(x - alone) <= 1e-4 * np.linalg.norm(alone)
 
 
 def test_the_balance_of_tgv_is_chosen_with_the_strength():
