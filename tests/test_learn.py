@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,22 @@ def test_training_learns_to_denoise(photos: Path, monkeypatch: pytest.MonkeyPatc
     before = validate(trainer.mean, held_out)
     steps(trainer, data, range(40))
     assert validate(trainer.mean, held_out)[2] > before[2] + 2
+
+
+def test_a_training_that_runs_away_goes_back_and_on(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "WARM_UP", 5)
+    trainer, data = Trainer(TINY, "cpu", cores=1), images(photos)
+    steps(trainer, data, range(20))
+    good = {name: weight.clone() for name, weight in trainer.mean.state_dict().items()}
+    with torch.no_grad():
+        trainer.network.tail.weight.fill_(math.inf)  # what one step too large may do
+    steps(trainer, data, range(20, 20 + trainer_module.PATIENCE))
+    for name, weight in trainer.network.state_dict().items():
+        torch.testing.assert_close(weight, good[name], rtol=0, atol=0)
+    assert trainer.slowed == 0.5
+    before = trainer.usual
+    steps(trainer, data, range(30, 40))
+    assert trainer.usual < 1.2 * before
 
 
 def test_an_interrupted_training_goes_on_to_the_same_bits(photos: Path, tmp_path: Path) -> None:

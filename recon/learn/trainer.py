@@ -23,6 +23,10 @@ from solvers.arrays import threads
 
 WARM_UP = 200
 """Steps over which the learning rate grows, or a twentieth of the time where that is less."""
+SPIKE = 5.0
+"""A step whose loss is so many times the usual one is left out: its gradient would undo what was learned."""
+PATIENCE = 10
+"""After so many such steps in a row the weights themselves have run away: they go back to their running mean."""
 FLOOR = 5 / 255
 """Keeps the loss of nearly clean patches from outweighing the others."""
 
@@ -42,6 +46,7 @@ class Trainer:
             self.network = placed(settings.network(), self.device)
         self.optimiser = Muon(self.network, orthogonal=settings.kind == "unet")
         self.mean = copy.deepcopy(self.network).eval()
+        self.usual, self.spikes, self.slowed = math.inf, 0, 1.0
         self.workers = min(settings.batch, cores or threads()) if self.device.type == "cpu" else 1
 
     def start_mean(self) -> None:
@@ -80,12 +85,29 @@ class Trainer:
         """Take step ``count`` after a ``fraction`` of the training time; returns the loss."""
         clean, noisy, sigma = (part.chunk(self.workers) for part in self._batch(images, count))
         found = list(executor.map(self._gradients, clean, noisy, sigma))
+        loss = sum(loss for loss, _ in found) / len(found)
+        if self._runs_away(loss):
+            return loss
         grown = min(1.0, max((count + 1) / WARM_UP, 20 * fraction))
-        rate = self.settings.learning_rate * grown * 0.5 * (1 + math.cos(math.pi * fraction))
+        rate = self.slowed * self.settings.learning_rate * grown * 0.5 * (1 + math.cos(math.pi * fraction))
         self.optimiser.step(mean_of([gradients for _, gradients in found]), rate, count)
         self.network.project()
         self._update_mean(count)
-        return sum(loss for loss, _ in found) / len(found)
+        return loss
+
+    def _runs_away(self, loss: float) -> bool:
+        """Whether the step is to be left out; where many were, the training goes back and on at half the rate."""
+        if not loss <= SPIKE * self.usual:  # also where it is no number
+            self.spikes += 1
+            if self.spikes == PATIENCE:
+                self.network.load_state_dict(self.mean.state_dict())
+                for memory in self.optimiser.tensors.values():
+                    memory.zero_()
+                self.slowed, self.spikes = self.slowed / 2, 0
+            return True
+        self.usual = loss if math.isinf(self.usual) else 0.98 * self.usual + 0.02 * loss
+        self.spikes = 0
+        return False
 
     def _batch(self, images: Collection, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Clean and noisy patches and their noise levels: the same for the same step, however often interrupted."""
