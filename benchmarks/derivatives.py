@@ -1,52 +1,51 @@
-"""Derivatives of the nonlinear operators, each figure beside its limit: ``python -m benchmarks.derivatives``.
+"""Derivatives of every nonlinear operator, the largest figure of each kind: ``python -m benchmarks.derivatives``.
 
-The battery of :func:`recon.check_operator`: both products of the derivative against each other, against differences and
-to a Taylor remainder of second order; arrays against tensors.
+The battery of :func:`recon.check_operator` on the operators of the tests: both products of the derivative against each
+other in single and double precision, against central differences, the order of the Taylor remainder, tensors against
+arrays in both precisions, automatic differentiation against the adjoint of the derivative.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
-import numpy as np
+from recon import check_operator
+from recon._figures import Figure, Report
 
-from recon import check_operator, psf
-from recon import operators as ops
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from operators_list import NONLINEAR
 
-SHAPE = (6, 7)
+SINGLE, DOUBLE = ("float32", "complex64"), ("float64", "complex128")
+COLUMNS = {  # heading -> beginning of the figures' names, and their precisions
+    "products single": ("jvp and vjp", SINGLE),
+    "products double": ("jvp and vjp", DOUBLE),
+    "difference": ("vjp, ", DOUBLE),
+    "order under 2": ("order of the Taylor remainder", DOUBLE),
+    "torch single": ("torch", SINGLE),
+    "torch double": ("torch", DOUBLE),
+    "autograd": ("gradient", DOUBLE),
+}
 
 
-def operators() -> dict[str, Any]:
-    """One of each kind, and a composition."""
-    mask = np.random.default_rng(0).random(SHAPE) < 0.6
-    return {
-        "camera response": ops.CameraResponse(SHAPE, 2.2),
-        "response by a polynomial": ops.CameraResponse(SHAPE, [0.2, 0.3, 0.5]),
-        "saturation": ops.Saturation(SHAPE, 1.0),
-        "saturation behind a blur": ops.Saturation(SHAPE, 1.0) @ ops.Blur(psf.gaussian(0.5), SHAPE),
-        "clipping": ops.Clipping(SHAPE, -0.4, 0.8),
-        "exposures": ops.Exposures(SHAPE, [1.0, 2.5]),
-        "logarithm": ops.Logarithm(SHAPE),
-        "transmission": ops.Transmission(ops.ParallelBeam((6, 6), 5), 1e3),
-        "relaxometry": ops.Relaxometry([10.0, 20.0, 50.0], SHAPE),
-        "coded diffraction": ops.CodedDiffraction(2, SHAPE),
-        "Fourier magnitude": ops.FourierMagnitude(SHAPE),
-        "ptychography": ops.Ptychography(np.ones((4, 4)), [(0, 0), (0, 3), (2, 0), (2, 3)], SHAPE),
-        "MRI with its coils": ops.JointMRI(mask, 2),
-    }
+def figures_of(report: Report, beginning: str, precisions: tuple[str, ...]) -> list[Figure]:
+    return [f for f in report.figures if f.name.startswith(beginning) and f.name.endswith(precisions)]
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    for name, operator in operators().items():
-        report = check_operator(operator, raise_errors=False)
-        figures = [figure for figure in report.figures if figure.limit > 0]
-        nearest = max(figures, key=lambda figure: figure.value / figure.limit)
-        print(
-            f"{name:26s} {len(figures)} figures, {'all within their limits' if report.ok else 'FAILS'}; nearest: "
-            f"{nearest.name} {nearest.value:.1e} (at most {nearest.limit:.1e})",
-            flush=True,
-        )
+    failed, limits = 0, dict.fromkeys(COLUMNS, 0.0)
+    print(f"{'operator':30}", *(f"{heading:>15}" for heading in COLUMNS))
+    for name, build in NONLINEAR.items():
+        report, cells = check_operator(build(), raise_errors=False), []
+        for heading, kind in COLUMNS.items():
+            figures = figures_of(report, *kind)
+            limits[heading] = max([limits[heading], *(figure.limit for figure in figures)])
+            cells.append(f"{max(figure.value for figure in figures):15.1e}" if figures else f"{'-':>15}")
+        print(f"{name:30}", *cells, "" if report.ok else "FAILS", flush=True)
+        failed += not report.ok
+    print(f"{'limits':30}", *(f"{limit:15.0e}" for limit in limits.values()))
+    print(f"{len(NONLINEAR) - failed} of {len(NONLINEAR)} operators within all limits (all of them)")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ SECTIONS = {
 
 
 def main(arguments: Sequence[str] = ()) -> None:
+    unknown = sorted(set(arguments) - set(SECTIONS))
+    if unknown:
+        raise SystemExit(f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     for name, (title, section) in SECTIONS.items():
         if not arguments or name in arguments:
             print(f"\n== {title}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from operators_list import NONLINEAR, OPERATORS, Cube, Exponential, Power, Square
 
-from recon import check_operator
+from recon import check_operator, operators
 from recon._operator_checks import dense
 from recon.operators import (
     Blur,
@@ -18,7 +19,9 @@ from recon.operators import (
     LinearOperator,
     Mask,
     NonlinearOperator,
+    Operator,
     ParallelBeam,
+    PointwiseOperator,
     block_diagonal,
     from_callables,
     from_torch,
@@ -41,6 +44,12 @@ def jacobian(F, x):
 @pytest.mark.parametrize("name", NONLINEAR)
 def test_operator_passes_the_battery(name):
     check_operator(NONLINEAR[name]())
+
+
+def test_every_exported_nonlinear_operator_is_in_the_list():
+    exported = {getattr(operators, name) for name in operators.__all__ if inspect.isclass(getattr(operators, name))}
+    own = {c for c in exported if issubclass(c, Operator) and not issubclass(c, LinearOperator)}
+    assert own - {type(build()) for build in NONLINEAR.values()} == {Operator, NonlinearOperator, PointwiseOperator}
 
 
 @pytest.mark.parametrize("name", NONLINEAR)
