@@ -19,6 +19,7 @@ from benchmarks.projector import print_verdict, shortest
 from recon import psf as psfs
 from recon.operators import Blur
 from recon.operators._blur_bodies import BOUNDARIES
+from recon.operators._convolution import METHODS
 from solvers.arrays import threads
 
 SIZE, SUPPORT = 1024, 31
@@ -58,14 +59,15 @@ def beside_scipy(x: np.ndarray) -> None:
 
 def methods() -> None:
     """Milliseconds of each method by sizes, and the one that is chosen."""
-    print(f"\n{'image':>12s} {'psf':>9s} {'fft':>8s} {'direct':>8s} {'separable':>10s}   auto takes")
+    names = [name for name in METHODS if name != "auto"]
+    print(f"\n{'image':>12s} {'psf':>9s}", *(f"{name:>10s}" for name in names), "  auto takes, of the sum of two such")
     for n, k in ((256, 3), (256, 7), (256, 15), (512, 7), (512, 15), (1024, 3), (1024, 9), (1024, 15), (1024, 31)):
         psf = psfs.gaussian(k / 6, size=k)
         x = np.random.default_rng(0).random((n, n), dtype=np.float32)
-        operators = [Blur(psf, (n, n), method=method) for method in ("fft", "direct", "separable")]
+        operators = [Blur(psf, (n, n), method=method) for method in names]
         times = [1e3 * s for s in shortest([(lambda A=A, x=x: A(x), 5) for A in operators])]
-        chosen = Blur(psf, (n, n)).method
-        print(f"{n:>5d} x {n:4d} {k:>3d} x {k:3d} {times[0]:8.2f} {times[1]:8.2f} {times[2]:10.2f}   {chosen}")
+        chosen = [Blur(kernel, (n, n)).method for kernel in (psf, psf + psfs.gaussian(k / 9, size=k))]
+        print(f"{n:>5d} x {n:4d} {k:>3d} x {k:3d}", *(f"{time:10.2f}" for time in times), f"  {', '.join(chosen)}")
 
 
 def main() -> None:

@@ -62,6 +62,7 @@ def _operators() -> dict[str, Callable[[], Any]]:
         "Blur, reflecting, symmetric": lambda: ops.Blur(gaussian, (n, n), boundary="reflecting", method="fft"),
         "Blur, direct": lambda: ops.Blur(psf[:5, :5], (n, n), method="direct"),
         "Blur, direct, reflecting": lambda: ops.Blur(psf[:5, :5], (n, n), boundary="reflecting", method="direct"),
+        "Blur, rows": lambda: ops.Blur(_random(31, 31), (n, n), boundary="unknown", method="rows"),
         "Blur, separable, 3-D": lambda: ops.Blur(np.ones((5, 5, 5)), (96, 96, 96), method="separable"),
         "Blur, 3-D": lambda: ops.Blur(_random(7, 7, 7), (96, 96, 96)),
         "Downsample": lambda: ops.Downsample(4, (n, n)),

@@ -161,6 +161,7 @@ OPERATORS = {
     "blur reflecting 3-d": lambda: Blur(_real(2, 3, 1), (4, 5, 3), boundary="reflecting"),
     "blur direct": lambda: Blur(_psf(4, 3), (7, 10), method="direct"),
     "blur separable": lambda: Blur(np.ones((2, 3, 3)), (4, 5, 6), method="separable"),
+    "blur reflecting, rows": lambda: Blur(_psf(4, 3), (7, 10), boundary="reflecting", method="rows"),
     "blur unknown, direct": lambda: Blur(_real(4, 3), (7, 6), boundary="unknown", method="direct"),
     "blur unknown": lambda: Blur(_psf(3, 4), (9, 8), boundary="unknown"),
     "blur unknown column": lambda: Blur(_real(4, 1), (9, 1), boundary="unknown"),

@@ -15,10 +15,11 @@ from recon.operators import Blur, Identity
 from recon.operators._borders import extend, fold
 from recon.operators._convolution import convolution_for, rank_one
 from recon.operators._cosine_filter import is_symmetric
+from recon.operators._tap_sums import ROWS
 from solvers.errors import ArgumentError, OptionError
 
 RNG = np.random.default_rng(0)
-METHODS = ("fft", "direct", "separable")
+METHODS = ("fft", "direct", "separable", "rows")
 NDIMAGE = {"periodic": "wrap", "reflecting": "reflect"}
 
 
@@ -105,7 +106,7 @@ def test_direct_sums_skip_what_is_zero():
     psf[1, 5], psf[4, 2] = 0.3, -2.0
     x = RNG.standard_normal((20, 30))
     A = Blur(psf, (20, 30), method="direct")
-    assert np.count_nonzero(A._sum._convolution._taps.double) == 2
+    assert len(A._sum._convolution._stops) == 2 * ROWS
     np.testing.assert_allclose(A(x), scipy.ndimage.convolve(x, psf, mode="wrap"), atol=1e-13)
 
 
@@ -126,24 +127,26 @@ def test_tensors_stay_on_their_device(name):
 
 
 @pytest.mark.parametrize(
-    ("support", "shape", "expected"),
+    ("psf", "shape", "expected"),
     [
-        ((31, 31), (1024, 1024), "separable"),
-        ((1, 5), (512, 512), "direct"),
-        ((3, 3), (32, 32), "fft"),
-        ((255, 255), (512, 512), "fft"),
-        ((5,), (1_000_000,), "fft"),
-        ((2, 2, 2, 2), (32, 32, 32, 32), "fft"),
+        (outer(31, 31), (1024, 1024), "separable"),
+        (outer(1, 5), (512, 512), "direct"),
+        (outer(3, 3), (32, 32), "fft"),
+        (outer(5), (1_000_000,), "fft"),
+        (outer(2, 2, 2, 2), (32, 32, 32, 32), "fft"),
+        (RNG.random((255, 255)), (512, 512), "fft"),
+        (RNG.random((15, 15)), (1024, 1024), "direct"),
+        (np.eye(31), (1024, 1024), "direct"),
     ],
 )
-def test_auto_goes_by_size(support, shape, expected):
-    assert convolution_for(outer(*support), shape, "auto")[1] == expected
+def test_auto_goes_by_size(psf, shape, expected):
+    assert convolution_for(psf, shape, "auto")[1] == expected
 
 
-def test_a_large_psf_that_is_not_separable_takes_transforms():
-    assert convolution_for(RNG.random((31, 31)), (1024, 1024), "auto")[1] == "fft"
-    assert convolution_for(RNG.random((5, 5)), (1024, 1024), "auto")[1] == "direct"
-    assert convolution_for(np.eye(31), (1024, 1024), "auto")[1] == "direct"
+def test_beyond_borders_columns_are_better_summed_than_transformed():
+    psf = RNG.random((31, 31))
+    methods = [convolution_for(psf, (1024, 1024), "auto", periodic=periodic)[1] for periodic in (True, False)]
+    assert methods == ["fft", "rows"]
 
 
 def test_rank_one_finds_the_profiles_or_says_no():
@@ -194,12 +197,3 @@ def test_a_delta_is_the_identity():
     x = RNG.standard_normal((7, 6))
     for boundary in ("periodic", "reflecting"):
         np.testing.assert_allclose(Blur(np.ones((1, 1)), (7, 6), boundary)(x), Identity((7, 6))(x), atol=1e-14)
-
-
-@pytest.mark.parametrize("support", [(3, 3), (1, 5), (5, 1), (4, 4), (1, 1), (2, 3, 4)])
-def test_taps_have_one_layout_whatever_the_psf(support):
-    # Another layout is another type to numba, and compiles every kernel once more.
-    from recon.operators._convolution import Taps
-
-    offsets, weights = Taps.of(np.ones(support)).for_columns(2, np.dtype(np.float32))
-    assert offsets.flags.c_contiguous and weights.flags.c_contiguous

@@ -1,4 +1,4 @@
-"""The ways a blur is computed: by transforms, one for each boundary, or as a sum over the entries of the PSF.
+"""The ways a blur is computed: by transforms of the image, one for each boundary, or as a sum that the PSF makes.
 
 Each has ``forward`` and ``adjoint`` on the trailing axes. Transforms also have ``gram`` and, where they make the normal
 operator diagonal, ``eigenvalues`` and ``solve``.
@@ -12,7 +12,7 @@ import numpy as np
 
 from recon.operators._borders import Mode, extend, fold
 from recon.operators._constants import Constant
-from recon.operators._convolution import Direct, Separable
+from recon.operators._convolution import Convolution
 from recon.operators._cosine_filter import cosine_response, filter_cosine
 from recon.operators._fourier import half
 from recon.operators._spectra import blank_outside, filter_image
@@ -124,11 +124,11 @@ class Unknown:
 
 
 class BorderedSum:
-    """A sum over the entries of the PSF, of an image extended as the boundary says; numpy arrays."""
+    """A sum over the entries or the rows of the PSF, of an image extended as the boundary says; numpy arrays."""
 
     def __init__(
         self,
-        convolution: Direct | Separable,
+        convolution: Convolution,
         reach: tuple[tuple[int, ...], tuple[int, ...]],
         shapes: tuple[tuple[int, ...], tuple[int, ...]],
         boundary: Boundary,
@@ -149,10 +149,13 @@ class BorderedSum:
         before, after = self._reach
         if self._boundary == "periodic":
             return self._convolution.mirrored_valid(extend(y, after, before, "wrap"))
-        image = self._convolution.mirrored_valid(extend(y, self._margin, self._margin, "constant"))
         if self._boundary == "reflecting":
-            return fold(image, before, after, "symmetric")
-        return embed(image, self._in_shape, self._seen)
+            return fold(self._beyond(y), before, after, "symmetric")  # frees what it is given
+        return embed(self._beyond(y), self._in_shape, self._seen)
+
+    def _beyond(self, y: np.ndarray) -> np.ndarray:
+        """The adjoint of the convolution of an extended image."""
+        return self._convolution.mirrored_valid(extend(y, self._margin, self._margin, "constant"))
 
 
 def centred_frame(shape: tuple[int, ...], psf: np.ndarray) -> tuple[slice, ...]:

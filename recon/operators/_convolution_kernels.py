@@ -1,7 +1,8 @@
-"""Numba kernels of the direct and the separable convolution.
+"""Numba kernels of the convolutions that are sums: over entries of the PSF, or over its rows' transforms.
 
-Images are (batch, depth, rows, columns), already extended beyond their borders, so that no kernel asks where it is. A
-tap is an offset into the extended image and its weight. Every task owns one row of the result.
+Images are (batch, depth, rows, columns), flattened and already extended beyond their borders, so that no kernel asks
+where it is. Every task owns a band of rows of the result. The last band and the last tile of a row are moved back to
+where they fit, and write some numbers a second time.
 """
 
 from __future__ import annotations
@@ -11,51 +12,67 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-GROUP = 4
-"""Taps that one pass of the inner loop adds up, to load and store the sum less often."""
+from recon.operators._lanes import LANES, load, splat, store, swapped
+from recon.operators._tap_sums import ROWS
+from recon.operators._tile_sum import span, tile_sum
+
+BAND = 8
+"""Rows of the result for which a row's transform, once loaded, is used."""
+
+SINGLE, DOUBLE = span(4), span(8)
 
 _FAST: Any = {"cache": True, "nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 
-
-@njit(**_FAST)
-def _add_four(out: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, w: np.ndarray) -> None:
-    """``out += w[0] * a + w[1] * b + w[2] * c + w[3] * d``."""
-    wa, wb, wc, wd = w[0], w[1], w[2], w[3]
-    for t in range(out.size):
-        out[t] += (wa * a[t] + wb * b[t]) + (wc * c[t] + wd * d[t])
+Shape = tuple[int, int, int, int]
 
 
 @njit(**_FAST)
-def _sum_rows(image: np.ndarray, z: int, y: int, offsets: np.ndarray, weights: np.ndarray, out: np.ndarray) -> None:
-    """``out[t] = sum_k weights[k] * image[(z, y, t) + offsets[k]]``; a multiple of GROUP taps."""
-    n = out.size
-    out[:] = 0
-    for k in range(0, weights.size, GROUP):
-        a, b, c, d = offsets[k], offsets[k + 1], offsets[k + 2], offsets[k + 3]
-        _add_four(
-            out,
-            image[z + a[0], y + a[1], a[2] : a[2] + n],
-            image[z + b[0], y + b[1], b[2] : b[2] + n],
-            image[z + c[0], y + c[1], c[2] : c[2] + n],
-            image[z + d[0], y + d[1], d[2] : d[2] + n],
-            weights[k : k + GROUP],
-        )
+def _places(band: int, rows: int, shape: Shape, out_shape: Shape) -> tuple[int, int]:
+    """Where the ``band``-th band of ``rows`` rows of the result begins, in the images and in the result."""
+    bands = (out_shape[2] + rows - 1) // rows
+    plane, y = band // bands, min(band % bands * rows, out_shape[2] - rows)
+    item, z = plane // out_shape[1], plane % out_shape[1]
+    return ((item * shape[1] + z) * shape[2] + y) * shape[3], (plane * out_shape[2] + y) * out_shape[3]
 
 
 @njit(**_FAST)
-def _place(row: int, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Batch, depth and row of the ``row``-th row of an array of ``shape``."""
-    return row // (shape[1] * shape[2]), row // shape[2] % shape[1], row % shape[2]
+def _count(rows: int, out_shape: Shape) -> int:
+    """Bands of a result."""
+    return out_shape[0] * out_shape[1] * ((out_shape[2] + rows - 1) // rows)
+
+
+@njit(**_FAST)
+def _sum_rows(
+    images: np.ndarray,
+    at: int,
+    offsets: np.ndarray,
+    weights: np.ndarray,
+    out: np.ndarray,
+    to: int,
+    width: int,
+) -> None:
+    """ROWS rows of the result, ``width`` wide."""
+    tile = SINGLE if images.itemsize == 4 else DOUBLE
+    for first in range(0, width, tile):
+        x = min(first, width - tile)
+        tile_sum(images, at + x, offsets, weights, out, to + x, width)
 
 
 @njit(**_FAST)
 def direct_job(
-    job: int, block: int, images: np.ndarray, offsets: np.ndarray, weights: np.ndarray, out: np.ndarray
+    job: int,
+    block: int,
+    images: np.ndarray,
+    shape: Shape,
+    offsets: np.ndarray,
+    weights: np.ndarray,
+    out: np.ndarray,
+    out_shape: Shape,
 ) -> None:
-    """Each row of ``out`` as the sum over all taps."""
-    for task in range(job * block, min((job + 1) * block, out.shape[0] * out.shape[1] * out.shape[2])):
-        item, z, y = _place(task, out.shape)
-        _sum_rows(images[item], z, y, offsets, weights, out[item, z, y])
+    """The sum over all stops."""
+    for band in range(job * block, min((job + 1) * block, _count(ROWS, out_shape))):
+        at, to = _places(band, ROWS, shape, out_shape)
+        _sum_rows(images, at, offsets, weights, out, to, out_shape[3])
 
 
 @njit(**_FAST)
@@ -63,15 +80,80 @@ def separable_job(
     job: int,
     block: int,
     images: np.ndarray,
+    shape: Shape,
     down: np.ndarray,
     down_weights: np.ndarray,
     along: np.ndarray,
     along_weights: np.ndarray,
     out: np.ndarray,
+    out_shape: Shape,
 ) -> None:
-    """Each row of ``out``: taps ``down`` the rows into one that stays in the cache, then taps ``along`` that one."""
-    row = np.empty((1, 1, images.shape[3]), images.dtype)
-    for task in range(job * block, min((job + 1) * block, out.shape[0] * out.shape[1] * out.shape[2])):
-        item, z, y = _place(task, out.shape)
-        _sum_rows(images[item], z, y, down, down_weights, row[0, 0])
-        _sum_rows(row, 0, 0, along, along_weights, out[item, z, y])
+    """Stops ``down`` the rows into ones that stay in the cache, then stops ``along`` those."""
+    rows = np.empty(ROWS * shape[3], images.dtype)
+    for band in range(job * block, min((job + 1) * block, _count(ROWS, out_shape))):
+        at, to = _places(band, ROWS, shape, out_shape)
+        _sum_rows(images, at, down, down_weights, rows, 0, shape[3])
+        _sum_rows(rows, 0, along, along_weights, out, to, out_shape[3])
+
+
+@njit(**_FAST)
+def _multiplied(x: Any, total: Any, real: Any, imaginary: Any) -> Any:
+    """``total`` plus complex numbers x, their parts side by side, times others."""
+    return total + real * x + imaginary * swapped(x)
+
+
+@njit(**_FAST)
+def _sum_transforms(
+    images: np.ndarray,
+    at: int,
+    offsets: np.ndarray,
+    real: np.ndarray,
+    imaginary: np.ndarray,
+    f: int,
+    out: np.ndarray,
+    to: int,
+    width: int,
+) -> None:
+    """LANES numbers from ``f`` on of BAND rows of the result."""
+    zero = splat(images.dtype.type(0))
+    a, b, c, d, e, g, h, i = zero, zero, zero, zero, zero, zero, zero, zero
+    for k in range(offsets.size):
+        u, v = load(real, k * width + f), load(imaginary, k * width + f)
+        x = at + f + offsets[k]
+        a = _multiplied(load(images, x), a, u, v)
+        b = _multiplied(load(images, x + width), b, u, v)
+        c = _multiplied(load(images, x + 2 * width), c, u, v)
+        d = _multiplied(load(images, x + 3 * width), d, u, v)
+        e = _multiplied(load(images, x + 4 * width), e, u, v)
+        g = _multiplied(load(images, x + 5 * width), g, u, v)
+        h = _multiplied(load(images, x + 6 * width), h, u, v)
+        i = _multiplied(load(images, x + 7 * width), i, u, v)
+    to += f
+    store(out, to, a)
+    store(out, to + width, b)
+    store(out, to + 2 * width, c)
+    store(out, to + 3 * width, d)
+    store(out, to + 4 * width, e)
+    store(out, to + 5 * width, g)
+    store(out, to + 6 * width, h)
+    store(out, to + 7 * width, i)
+
+
+@njit(**_FAST)
+def transforms_job(
+    job: int,
+    block: int,
+    images: np.ndarray,
+    shape: Shape,
+    offsets: np.ndarray,
+    real: np.ndarray,
+    imaginary: np.ndarray,
+    out: np.ndarray,
+    out_shape: Shape,
+) -> None:
+    """The sum over rows of the PSF, each a product of transforms; all widths are the same."""
+    width = out_shape[3]
+    for band in range(job * block, min((job + 1) * block, _count(BAND, out_shape))):
+        at, to = _places(band, BAND, shape, out_shape)
+        for f in range(0, width, LANES):
+            _sum_transforms(images, at, offsets, real, imaginary, min(f, width - LANES), out, to, width)

@@ -17,7 +17,8 @@ from numba.core import cgutils
 LANES = 16
 """Numbers in a run: one vector of single precision where vectors are widest, two or four elsewhere."""
 
-_FLAGS = ("contract", "nsz")
+FLAGS = ("contract", "nsz")
+"""What the arithmetic of vectors may do: fuse a product and a sum, and lose the sign of zero."""
 
 _numba: Any = extending  # its decorators are not typed
 intrinsic, overload, register_model = _numba.intrinsic, _numba.overload, _numba.register_model
@@ -45,9 +46,13 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
 
 
 def _splat(builder: Any, value: Any) -> Any:
-    run = ir.VectorType(value.type, LANES)
+    return splat_of(builder, value, ir.VectorType(value.type, LANES))
+
+
+def splat_of(builder: Any, value: Any, run: Any) -> Any:
+    """The code of a vector of type ``run`` that holds one value."""
     one = builder.insert_element(ir.Constant(run, ir.Undefined), value, ir.Constant(cgutils.int32_t, 0))
-    zeros = ir.Constant(ir.VectorType(cgutils.int32_t, LANES), [0] * LANES)
+    zeros = ir.Constant(ir.VectorType(cgutils.int32_t, run.count), [0] * run.count)
     return builder.shuffle_vector(one, ir.Constant(run, ir.Undefined), zeros)
 
 
@@ -136,9 +141,20 @@ def ramp(_: Any, start: Any, step: Any) -> Any:
     def body(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         begin, by = (_splat(builder, value) for value in args)
         count = ir.Constant(begin.type, [float(t) for t in range(LANES)])
-        return builder.fadd(begin, builder.fmul(by, count, flags=_FLAGS), flags=_FLAGS)
+        return builder.fadd(begin, builder.fmul(by, count, flags=FLAGS), flags=FLAGS)
 
     return Run(start)(start, start), body
+
+
+@intrinsic
+def swapped(_: Any, x: Any) -> Any:
+    """x with the numbers of each pair, such as the parts of a complex number, exchanged."""
+
+    def body(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pairs = ir.Constant(ir.VectorType(cgutils.int32_t, LANES), [t ^ 1 for t in range(LANES)])
+        return builder.shuffle_vector(args[0], args[0], pairs)
+
+    return x(x), body
 
 
 @intrinsic
@@ -147,7 +163,7 @@ def hat(_: Any, x: Any) -> Any:
 
     def body(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         one, zero = (ir.Constant(args[0].type, [value] * LANES) for value in (1.0, 0.0))
-        high = builder.fsub(one, _call(builder, "llvm.fabs", args[0]), flags=_FLAGS)
+        high = builder.fsub(one, _call(builder, "llvm.fabs", args[0]), flags=FLAGS)
         return builder.select(builder.fcmp_ordered(">", high, zero), high, zero)
 
     return x(x), body
@@ -177,7 +193,7 @@ def _arithmetic(symbol: Any, instruction: str) -> None:
     @intrinsic
     def of_runs(_: Any, a: Any, b: Any) -> Any:
         def body(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return getattr(builder, instruction)(*args, flags=_FLAGS)
+            return getattr(builder, instruction)(*args, flags=FLAGS)
 
         return a(a, b), body
 

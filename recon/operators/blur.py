@@ -58,10 +58,11 @@ class Blur(Parametrised, LinearOperator):
         ``unknown``: nothing is assumed about what lies outside the frame. The image is larger than the measurement by
         at least ``psf.shape - 1`` (rounded up to a length with a fast transform) and only what was seen is modelled,
         ``y = crop(psf * x)``; ``x[..., *A.interior]`` is the part of the image in the measurement's frame.
-    method : {"auto", "fft", "direct", "separable"}
+    method : {"auto", "fft", "direct", "separable", "rows"}
         How numpy images are convolved; the results are the same to rounding. ``fft``: by transforms. ``direct``: as a
         sum over the entries of the PSF that are not zero. ``separable``: one axis after the other, where the PSF is
-        the outer product of its profiles. ``auto``: the quickest by measured costs. Tensors always take transforms.
+        the outer product of its profiles. ``rows``: by transforms along the rows, and a sum over those of the PSF.
+        ``auto``: the quickest by measured costs. Tensors always take ``fft``.
 
     Attributes
     ----------
@@ -107,7 +108,9 @@ class Blur(Parametrised, LinearOperator):
         shape = shape_argument("shape", shape)
         self.psf = point_spread_function(psf, shape)
         self.boundary: Boundary = one_of("boundary", boundary, BOUNDARIES)
-        convolution, self.method = convolution_for(self.psf, shape, one_of("method", method, METHODS))
+        convolution, self.method = convolution_for(
+            self.psf, shape, one_of("method", method, METHODS), periodic=boundary == "periodic"
+        )
         in_shape = extended(shape, self.psf.shape) if boundary == "unknown" else shape
         super().__init__(in_shape, shape)
         around = reach(self.psf)
