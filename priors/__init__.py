@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from priors.differences import Gradient as Gradient
     from priors.directional import DirectionalTV as DirectionalTV
     from priors.entropy import Entropy as Entropy
+    from priors.foreign import BM3D as BM3D
+    from priors.foreign import TorchDenoiser as TorchDenoiser
     from priors.gradient_step import GradientStep as GradientStep
     from priors.huber import HuberTV as HuberTV
     from priors.infimal_sum import InfimalSum as InfimalSum
@@ -44,6 +46,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Averaged": "priors.plug_and_play",
+        "BM3D": "priors.foreign",
         "Box": "priors.constraints",
         "Denoiser": "priors.denoisers",
         "DirectionalTV": "priors.directional",
@@ -69,6 +72,7 @@ __getattr__, __dir__, __all__ = attach(
         "Sparsity": "priors.sparsity",
         "TGV": "priors.total_generalised_variation",
         "Tikhonov": "priors.quadratic",
+        "TorchDenoiser": "priors.foreign",
         "TotalVariation": "priors.total_variation",
         "UndecimatedWavelet": "priors.undecimated",
         "VectorialTV": "priors.vectorial",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -69,7 +70,7 @@ def decide_prior(
     prior: Any, y: Array, bounds: Any, operator: Any, channels: bool, noise: Any, decisions: dict[str, Decision]
 ) -> tuple[Any, bool]:
     """The prior with the bounds, and whether it has a strength to choose."""
-    from priors import Box, PlugAndPlay
+    from priors import Box, PlugAndPlay, TorchDenoiser
 
     tunable = True
     if isinstance(prior, str) or prior is None:
@@ -87,7 +88,8 @@ def decide_prior(
         tunable = not getattr(prior, "is_constraint", False)
         decisions["prior"] = Decision(repr(prior), "given")
     elif callable(prior):
-        prior = PlugAndPlay(prior)
+        module = "torch" in sys.modules and isinstance(prior, sys.modules["torch"].nn.Module)
+        prior = PlugAndPlay(TorchDenoiser(prior) if module else prior)
         decisions["prior"] = Decision(repr(prior.denoiser), "given, a denoiser")
     else:
         raise DTypeError(

@@ -40,6 +40,9 @@ class SeenAndUnseen(Predicted):
         self.unseen_count = max(alike * arrays.to_float(unseen.sum()), TINY)
         self.unseen = unseen * expected_precision(problem) if isinstance(problem.noise, Poisson) else unseen
 
+    def finished(self, strength: float) -> None:
+        """None: the samples held out are missing from every solve."""
+
     def _figures(self, images: Array) -> Figures:
         misfit = self.misfit(self.whole, images[0])
         unseen = arrays.to_float(arrays.dot(misfit, self.unseen * misfit)) / self.unseen_count

@@ -49,7 +49,8 @@ def starts_from_classical(plan: Plan) -> bool:
 def from_classical(request: Request, choice: Choice | None, image: Array) -> Request:
     """The request that starts from a classical image, whose residual also tells the noise better than ``y`` does."""
     y, operator = request.y, request.operator
-    request = replace(request, x0=image, before=None)
+    known = None if choice is None or request.before is None else (request.before, choice)
+    request = replace(request, x0=image, before=None, known=known)
     if request.plan.sigma_known or is_partial(operator) or choice is None or choice.divergence is None:
         return request
     misfit = arrays.to_float(arrays.norm(operator(image) - y)) / math.sqrt(measured_count(operator, y))

@@ -30,6 +30,7 @@ class Choice:
     divergence: float | None = None  # effective degrees of freedom over measurements, at the strength chosen
     level: float | None = None  # noise level by the residual at the smallest GCV
     warm: Any = field(default=None, repr=False)  # algorithm -> state: a start from the last solve of the search
+    finished: Any = field(default=None, repr=False)  # strength -> Solution of the search that is final, or None
     risk: float = math.inf  # the smallest of the trials, by what was judged last
     figures: Any = field(default=None, repr=False)  # behind the risk, where it took the noise level from the residual
     rivals: tuple[Rival, ...] = ()  # every prior that was compared, or balance of its weights

@@ -103,7 +103,9 @@ def _search(request: Request, start: Array, rng: np.random.Generator, first: flo
     """The strength of one prior."""
     plan = request.plan
     assert plan.criterion is not None
-    compared = request.joint or bool(request.candidates)
+    if request.known is not None and request.known[0].prior is plan.prior:
+        return request.known[1]
+    compared = request.joint or request.compared
     # A few steps of a method for quadratic problems are a regulariser themselves, and hide what the strength does.
     quadratic = all(getattr(term.function, "is_quadratic", False) for term in plan.prior.terms())
     # The risk of a solver that is slow on this operator seems to settle long before it does.
@@ -168,6 +170,8 @@ def final_solve(
 ) -> Solution:
     """The solve whose image is returned; it goes on from the last one of the search."""
     assert plan.strength is not None  # given, or chosen by now
+    if choice is not None and callback is None and (done := choice.finished(plan.strength)) is not None:
+        return done
     algorithm = builder(plan)(request.operator, request.y, plan.strength)
     state = choice.warm(algorithm) if choice is not None else algorithm.init(start)
     if choice is not None and is_nonlinear(request.operator):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from recon._selection_problem import Problem
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.loop import Status, solve
+from solvers.loop import Solution, Status, solve
 
 SHARE = 0.33  # least steps of the others, over those of the first
 FEWEST = 4  # steps of a solve that starts from another, half of those of the first
@@ -34,6 +35,7 @@ class Warm:
         self.level: float | None = None
         self.best: Any = None  # figures of the best trial, where the noise level followed from them
         self.unsettled: list[float] = []  # strengths at which the solver reached its last step
+        self.last: Any = None  # solution of the last solve
         self.pace = 0  # steps of the first solve
         self.noticed = 0.0  # change of the risk still to come at which a solve ends
 
@@ -59,6 +61,7 @@ class Warm:
         if found.status in (Status.MAX_ITER, Status.DIVERGED):
             self.unsettled.append(strength)
         few = arrays.size(self.x0) > LARGE
+        self.last = found
         self.kept = [*([] if few else self.kept[1 - KEPT :]), (found.state, strength)]
         return found.image
 
@@ -69,6 +72,14 @@ class Warm:
     def warm(self, algorithm: Any) -> Any:
         """A start of ``algorithm``, for the measurement alone, from the last solve."""
         return algorithm.restart(*self._nearest(algorithm.strength), self.item)
+
+    def finished(self, strength: float) -> Solution | None:
+        """The solution, where a schedule of the search went through at this strength; it need not go again."""
+        last = self.kept[-1][1] if self.kept else None
+        if last != strength or getattr(self.family, "length", None) is None:
+            return None
+        image = self.last.image if self.item is None else self.last.image[self.item]
+        return replace(self.last, image=image, state=None)
 
     def _nearest(self, strength: float) -> tuple[Any, float]:
         return min(self.kept, key=lambda kept: abs(math.log(kept[1] / strength)))

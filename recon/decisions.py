@@ -66,3 +66,5 @@ class Request:
     candidates: tuple[Plan, ...] = ()  # a plan for each of the priors to choose from
     joint: bool = False  # whether the balance of the prior's own weights is chosen with the strength
     before: Plan | None = None  # what gives the image to start from, where that is worth its time
+    compared: bool = False  # whether risks of different priors are compared
+    known: tuple[Plan, Any] | None = None  # a candidate whose strength is chosen already, and its Choice

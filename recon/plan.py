@@ -29,6 +29,7 @@ from recon._learned_steps import denoiser_strength
 from recon._natural_solver import decide_solver
 from recon._plug_and_play import denoiser_of, starts_from_classical
 from recon._regulariser import regulariser_strength
+from recon._usual_priors import usual_priors
 from recon.decisions import Decision, Plan, Request
 from recon.operators.affine import Affine
 from recon.operators.unknown import Family
@@ -134,6 +135,9 @@ def prepare(
         channels = channel_axis is not None
         prior = decide_calibrated(calibration, operator, channels, prior=prior, solver=solver, strength=strength)
 
+    why = ""
+    if calibration is None and isinstance(prior, str) and prior == "auto":
+        prior, why = usual_priors(operator, y, model, start=x0, solver=solver, strength=strength)
     several_given = isinstance(prior, (list, tuple))
 
     def planned(prior: Any, solver: Any = solver, strength: Any = strength) -> Plan:
@@ -157,9 +161,13 @@ def prepare(
     joint = isinstance(strength, str) and strength == "joint"
     before = None
     if x0 is None and any(map(starts_from_classical, candidates or [chosen])):
-        before = planned("tv", "auto", "auto")
+        of_its_kind = planned("tv", "auto", "auto")
+        before = next((c for c in candidates if c.prior == of_its_kind.prior), of_its_kind)
         chosen.decisions["start"] = Decision(before.decisions["prior"].choice, "a classical image saves steps")
-    request = Request(y, operator, x0, chosen, working.to_image, candidates, joint, before)
+    if why:
+        said = chosen.decisions["prior"]
+        chosen.decisions["prior"] = Decision(said.choice, f"{said.reason}; no learned one: {why}")
+    request = Request(y, operator, x0, chosen, working.to_image, candidates, joint, before, bool(candidates))
     return _with_memory(request, callback)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 import warnings
 from collections.abc import Callable
@@ -163,7 +164,7 @@ def reconstruct(
         return image
     end = time.perf_counter()
     seconds = {"selection": selected - begin, "solve": end - selected, "total": end - begin}
-    choice = None if choice is None else replace(choice, warm=None)  # it holds the arrays of the search
+    choice = None if choice is None else replace(choice, warm=None, finished=None)  # they hold the arrays of the search
     return image, Info(
         plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts, objection,
         uncertainty=None if spread is None else channels_back(spread, channel_axis, request.operator),
@@ -176,9 +177,9 @@ def _run(
     """The plan as it became, how the strength was chosen, the last solve, and when it began."""
     counted = request.y - background(request.plan.noise)
     if request.before is not None:
-        _, choice, found, _ = _run(
-            replace(request, plan=request.before, before=None, candidates=()), adapt, rng, None, False
-        )
+        # The probe of both is the same, so that their risks can be compared.
+        classical = replace(request, plan=request.before, before=None, candidates=())
+        _, choice, found, _ = _run(classical, adapt, copy.deepcopy(rng), None, False)
         request = from_classical(request, choice, found.image)
     start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
     if is_nonlinear(request.operator) and request.x0 is None:

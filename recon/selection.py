@@ -77,7 +77,7 @@ def common_risks(choices: Sequence[Choice]) -> list[float]:
 def _chosen(strength: float, criterion: str, trials: tuple[Trial, ...], judge: Warm) -> Choice:
     risk = min(trial.risk for trial in trials)
     return Choice(
-        strength, criterion, trials, judge.divergence, judge.level, judge.warm, risk, judge.best,
+        strength, criterion, trials, judge.divergence, judge.level, judge.warm, judge.finished, risk, judge.best,
         nearby=judge.nearby, unsettled=tuple(judge.unsettled),
     )  # fmt: skip
 

@@ -64,14 +64,18 @@ def test_where_pixels_are_missing_all_priors_are_judged_by_the_same_held_out_one
     assert error(x, truth) < 0.02
 
 
-def test_a_chosen_denoiser_gives_the_image_that_it_gives_alone():
+def test_a_chosen_denoiser_is_as_good_as_alone_and_goes_once_more_through_no_schedule():
     truth = data.camera()[100:164, 180:244] / np.float32(255)
     operator = ops.ParallelBeam(truth.shape, angles=40)
     y = operator(truth) + 0.1 * np.random.default_rng(0).standard_normal(operator.out_shape).astype(np.float32)
     x, info = reconstruct(y, operator, prior=["tv", "learned"], return_info=True)
     assert "learned" in info.plan.decisions["prior"].choice
     alone = reconstruct(y, operator, prior="learned")
-    assert np.linalg.norm(x - alone) <= 1e-4 * np.linalg.norm(alone)
+    # It starts from a classical image of a tighter tolerance, which the comparison asked for.
+    assert np.linalg.norm(x - alone) <= 0.1 * np.linalg.norm(alone - truth)
+    assert error(x, truth) <= 1.01 * error(alone, truth)
+    again = reconstruct(y, operator, prior=["tv", "learned"], callback=lambda state, k: False)  # which solves anew
+    np.testing.assert_allclose(again, x, atol=1e-4)
 
 
 def test_the_balance_of_tgv_is_chosen_with_the_strength():

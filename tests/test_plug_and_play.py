@@ -1,16 +1,21 @@
 """Denoisers in place of proximal maps, against closed forms with linear denoisers."""
 
+import doctest
+import importlib
+
 import numpy as np
 import pytest
+import torch
+from scipy.ndimage import uniform_filter
 
-from priors import RED, Averaged, Box, Equivariant, PlugAndPlay
+from priors import BM3D, RED, Averaged, Box, Equivariant, PlugAndPlay, TorchDenoiser
 from recon import reconstruct
 from recon._plug_and_play import MIDDLE, TOLD, _matched_weight
 from recon.info import ReconstructionWarning
 from recon.operators import Blur, Identity, from_matrix
 from recon.psf import gaussian
 from solvers import ADMM, DPIR, FISTA, LBFGS, PDHG, DouglasRachford, HalfQuadratic, LeastSquares, Status, solve, unroll
-from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError
+from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, ShapeError
 
 RNG = np.random.default_rng(0)
 MATRIX = RNG.standard_normal((12, 8)) / 3
@@ -292,3 +297,57 @@ def test_the_learned_prior_beats_total_variation_on_a_deblurred_photograph():
 def test_the_learned_prior_is_for_images():
     with pytest.raises(OptionError, match="signals"):
         reconstruct(np.ones(16), Identity((16,)), prior="learned")
+
+
+class HalfOfDetail(torch.nn.Module):
+    """Half way to the local mean; it keeps what the noise would not explain."""
+
+    def forward(self, v, sigma):
+        mean = torch.nn.functional.avg_pool2d(v, 3, 1, padding=1, count_include_pad=False)
+        assert v.ndim == 4 and 0.2 < float(v.mean()) < 0.8  # images in [0, 1]
+        return v + 0.5 * (mean - v) * min(1.0, sigma / 0.1)
+
+
+@pytest.mark.parametrize("unit", [1.0, 4000.0])
+def test_a_torch_module_is_a_denoiser_in_any_unit(unit):
+    x = unit * (RNG.random((2, 12, 10)) - 1.0)
+    found = TorchDenoiser(HalfOfDetail())(x, unit)  # more noise than where the module saturates
+    expected = 0.5 * (x + uniform_mean(x))
+    np.testing.assert_allclose(found, expected, atol=1e-6 * unit)
+    turned = TorchDenoiser(HalfOfDetail())(x * (1 + 2j), unit)
+    np.testing.assert_allclose(turned, expected * (1 + 2j), atol=1e-5 * unit)
+    as_tensor = TorchDenoiser(HalfOfDetail(), channels=True)(torch.from_numpy(x), unit)
+    np.testing.assert_allclose(as_tensor.numpy(), expected, atol=1e-6 * unit)
+
+
+def uniform_mean(x):
+    """Mean of the up to nine neighbours."""
+    counts = uniform_filter(np.ones(x.shape[-2:]), 3, mode="constant")
+    return uniform_filter(x, (0, 3, 3), mode="constant") / counts
+
+
+def test_reconstruct_takes_a_torch_module():
+    operator = Blur(gaussian(1.0), shape=(24, 24))
+    y = operator(np.add.outer(np.arange(24.0), np.arange(24.0)) % 12)
+    given = reconstruct(y, operator, prior=HalfOfDetail(), noise=0.1)
+    named = reconstruct(y, operator, prior=PlugAndPlay(TorchDenoiser(HalfOfDetail())), noise=0.1)
+    np.testing.assert_array_equal(given, named)
+
+
+def test_block_matching_removes_noise_in_any_unit():
+    pytest.importorskip("bm3d", reason="bm3d is not installed")
+    clean = 1000.0 * (np.arange(64) > 30) * np.ones((64, 1)) - 500
+    noisy = clean + 100 * RNG.standard_normal(clean.shape)
+    assert np.std(BM3D()(noisy, 100.0) - clean) < 30
+
+
+def test_wrong_foreign_denoisers_are_refused():
+    with pytest.raises(DTypeError, match="network is 3"):
+        TorchDenoiser(3)
+    with pytest.raises(ShapeError, match="at least 3 axes"):
+        TorchDenoiser(HalfOfDetail(), channels=True)(np.ones((4, 4)), 0.1)
+
+
+@pytest.mark.parametrize("name", ["plug_and_play", "foreign"])
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(f"priors.{name}")).failed == 0
