@@ -84,6 +84,7 @@ def _operators() -> dict[str, Callable[[], Any]]:
         "RealImage": lambda: ops.RealImage((n, n)),
         "Destripe": lambda: ops.Destripe((n, n)),
         "ParallelBeam": lambda: ops.ParallelBeam((512, 512), 360),
+        "FourierSlice": lambda: ops.FourierSlice(ops.ParallelBeam((512, 512), 360)),
         "FanBeam": lambda: ops.FanBeam((512, 512), turns, **fan),
         "ConeBeam": lambda: ops.ConeBeam((96, 96, 96), turns[::4], **fan),
         "ParallelBeam3D": lambda: ops.ParallelBeam3D((64, 96, 96), 90),

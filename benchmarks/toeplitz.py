@@ -1,21 +1,23 @@
-"""The parallel projector's normal operator as a convolution: ``python -m benchmarks.toeplitz``.
+"""Normal operators of parallel beams as convolutions: ``python -m benchmarks.toeplitz``.
 
-In the plane, back-projecting all projections convolves with ``views / (pi |r|)``, so the normal operator might take two
-Fourier transforms on a doubled grid. On pixels it is a convolution only as far as shifting the image by whole pixels
-shifts what every ray reads, which interpolation between pixels and cells breaks. The kernel here is the mean response
-to some pixels about the middle; errors are those of a smooth and of a random image, times those of the smooth one,
-beside back-projecting the projections.
+In the plane, back-projecting all projections convolves with ``views / (pi |r|)``. ``FourierSlice``, of band-limited
+images, has exactly such a normal operator on pixels. ``ParallelBeam`` has one only as far as shifting the image by
+whole pixels shifts what every ray reads, which interpolation between pixels and cells breaks: its kernel here is the
+mean response to some pixels about the middle. Errors are those of a smooth and of a random image, times those of the
+smooth one, beside back-projecting the projections.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.fft
 
 from benchmarks.projector import phantom, shortest
-from recon.operators import ParallelBeam
+from recon.operators import FourierSlice, ParallelBeam
 from solvers.arrays import threads
 
 SIZES = ((256, 180), (512, 360))
@@ -46,26 +48,33 @@ def convolved(x: np.ndarray, spectrum: np.ndarray) -> np.ndarray:
 
 def main() -> None:
     """Print error and time for each size."""
-    print(f"normal operator of the parallel projector as a convolution, float32, {threads()} threads")
-    titles = ("error", 9), ("random", 9), ("(limit)", 9), ("ms", 7), ("projections, ms", 16)
-    print(f"{'pixels':>12s} {'views':>6s}", *(f"{title:>{width}s}" for title, width in titles))
+    print(f"normal operators of parallel beams as convolutions, float32, {threads()} threads")
+    titles = ("error", 9), ("random", 9), ("(limit)", 9), ("ms", 7), ("projections, ms", 16), ("times", 6)
+    print(f"{'operator':>14s} {'pixels':>12s} {'views':>6s}", *(f"{title:>{width}s}" for title, width in titles))
     for n, views in SIZES:
-        A = ParallelBeam((n, n), views)
-        spectrum = scipy.fft.rfft2(kernel(A))
-        x, noise = phantom(n), np.random.default_rng(0).standard_normal((n, n)).astype(np.float32)
-        errors = [error(A, image, spectrum) for image in (x, noise)]
-        calls = partial(convolved, x, spectrum), partial(A.gram, x)
-        fast, slow = shortest([(call, ROUNDS) for call in calls])
-        print(
-            f"{f'{n} x {n}':>12s} {views:6d} {errors[0]:9.1e} {errors[1]:9.1e} {LIMIT:9.0e} "
-            f"{1e3 * fast:7.1f} {1e3 * slow:16.1f}"
-        )
+        scan = ParallelBeam((n, n), views)
+        spectrum = scipy.fft.rfft2(kernel(scan))
+        report("ParallelBeam", scan, partial(convolved, spectrum=spectrum))
+        A = FourierSlice(scan)
+        report("FourierSlice", A, A.gram)
 
 
-def error(A: ParallelBeam, x: np.ndarray, spectrum: np.ndarray) -> float:
+def report(name: str, A: Any, convolution: Callable[[np.ndarray], np.ndarray]) -> None:
+    """One line of the table: the convolution beside the adjoint of the forward."""
+    n, views = A.in_shape[0], A.out_shape[0]
+    x, noise = phantom(n), np.random.default_rng(0).standard_normal((n, n)).astype(np.float32)
+    errors = [error(A, image, convolution) for image in (x, noise)]
+    fast, slow = shortest([(call, ROUNDS) for call in (partial(convolution, x), lambda: A.adjoint(A(x)))])
+    print(
+        f"{name:>14s} {f'{n} x {n}':>12s} {views:6d} {errors[0]:9.1e} {errors[1]:9.1e} {LIMIT:9.0e} "
+        f"{1e3 * fast:7.1f} {1e3 * slow:16.1f} {slow / fast:6.1f}"
+    )
+
+
+def error(A: Any, x: np.ndarray, convolution: Callable[[np.ndarray], np.ndarray]) -> float:
     """Relative, of the convolution."""
-    exact = A.gram(x)
-    return float(np.linalg.norm(convolved(x, spectrum) - exact) / np.linalg.norm(exact))
+    exact = A.adjoint(A(x))
+    return float(np.linalg.norm(convolution(x) - exact) / np.linalg.norm(exact))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from recon.operators import (
     FiniteDifference,
     Flicker,
     FourierMagnitude,
+    FourierSlice,
     FrequencyResponse,
     Haze,
     Identity,
@@ -267,6 +268,10 @@ OPERATORS = {
     "sum of real images": lambda: (1 + 2j) * RealImage((4, 5)) + RealImage((4, 5)),
     "blocks of real images": lambda: block_diagonal([RealImage((4, 5)), Diagonal(_complex(4, 5)) @ RealImage((4, 5))]),
     "masked real image": lambda: Mask(_mask(4, 5)) @ RealImage((4, 5)) @ Blur(_psf(2, 3), (4, 5)),
+    "Fourier slice": lambda: FourierSlice(ParallelBeam((9, 8), 7)),
+    "Fourier slice off centre": lambda: FourierSlice(
+        ParallelBeam((8, 11), [0.1, 1.0, 4.0], detectors=17, center=7.7, spacing=0.3), eps=1e-9
+    ),
     "radio interferometry": lambda: RadioInterferometry(_real(25, 2), (7, 6), 0.1),
     "radio interferometry, weights": lambda: RadioInterferometry(_real(4, 6, 2), (6, 9), 0.2, np.arange(6.0), eps=1e-9),
     "radio interferometry, masked": lambda: RadioInterferometry(_real(30, 2), (9, 9), 0.1).with_sampling(_mask(30)),

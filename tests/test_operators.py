@@ -62,6 +62,7 @@ MODULES = [
     "recon.operators.dynamic_mri",
     "recon.operators.filters",
     "recon.operators.fan_beam",
+    "recon.operators.fourier_slice",
     "recon.operators.finite_difference",
     "recon.operators.flicker",
     "recon.operators.hadamard",

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from recon.operators.filters import FrequencyResponse as FrequencyResponse
     from recon.operators.finite_difference import FiniteDifference as FiniteDifference
     from recon.operators.flicker import Flicker as Flicker
+    from recon.operators.fourier_slice import FourierSlice as FourierSlice
     from recon.operators.hadamard import SinglePixel as SinglePixel
     from recon.operators.haze import Haze as Haze
     from recon.operators.illumination import Illumination as Illumination
@@ -92,6 +93,7 @@ __getattr__, __dir__, __all__ = attach(
         "FiniteDifference": "recon.operators.finite_difference",
         "Flicker": "recon.operators.flicker",
         "FourierMagnitude": "recon.operators.diffraction",
+        "FourierSlice": "recon.operators.fourier_slice",
         "FrequencyResponse": "recon.operators.filters",
         "Haze": "recon.operators.haze",
         "Identity": "recon.operators.pointwise",

@@ -16,6 +16,9 @@ from recon.operators._constants import Constant
 from solvers import arrays
 from solvers.arrays import Array
 
+BLOCK = 64
+"""Columns or rows that are held on the doubled grid at once."""
+
 
 class Toeplitz:
     """``z[m] = sum_n kernel[m - n] x[n]`` for ``m`` and ``n`` on the grid of the image.
@@ -53,6 +56,45 @@ class Toeplitz:
             part = self._along(axis - 1, _transform(own, at, workers, overwrite=odd), filtered, workers)
             parts.append(_transform(part, at, workers, inverse=True))
         return _plus(parts[0], _times(parts[1], self._conjugates[axis].like(x)))
+
+
+class RealToeplitz:
+    """:class:`Toeplitz` for real images of two axes, of which the real part is kept; numpy.
+
+    Twice as quick: half a spectrum is enough, on a doubled grid of which one block of columns exists at a time.
+
+    Parameters
+    ----------
+    kernel : ndarray of complex, shape (2 N_1, 2 N_2)
+        As there.
+    """
+
+    def __init__(self, kernel: np.ndarray):
+        from scipy.fft import next_fast_len
+
+        self.shape = tuple(n // 2 for n in kernel.shape)
+        self._grid = tuple(next_fast_len(n, real=True) for n in kernel.shape)
+        places = [np.arange(1 - n, n) % length for n, length in zip(self.shape, self._grid, strict=True)]
+        lags = np.zeros(self._grid)
+        lags[np.ix_(*places)] = kernel.real[1:, 1:]
+        self._spectrum = Constant(np.fft.rfft2(lags).real)  # real lags, alike in opposite directions
+
+    def __call__(self, x: np.ndarray, *, workers: int = 1) -> np.ndarray:
+        """Convolve the trailing axes of ``x``, which is left alone."""
+        import scipy.fft
+
+        response, (rows, columns), (high, wide) = self._spectrum.like(x), self.shape, self._grid
+        spectra: Any = scipy.fft.rfft(x, wide, axis=-1, workers=workers)
+        for first in range(0, spectra.shape[-1], BLOCK):
+            part = (..., slice(first, first + BLOCK))
+            some: Any = scipy.fft.fft(spectra[part], high, axis=-2, workers=workers)
+            some *= response[part]
+            spectra[part] = scipy.fft.ifft(some, axis=-2, overwrite_x=True, workers=workers)[..., :rows, :]
+        out = np.empty(x.shape, x.dtype)
+        for first in range(0, rows, BLOCK):
+            band = (..., slice(first, first + BLOCK), slice(None))
+            out[band] = scipy.fft.irfft(spectra[band], wide, axis=-1, workers=workers)[..., :columns]
+        return out
 
 
 def _by_parity(spectrum: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from recon.operators._coils import Coils
 from recon.operators._nufft import NUFFT, tolerance
-from recon.operators._toeplitz import Toeplitz
+from recon.operators._toeplitz import RealToeplitz, Toeplitz
 from recon.operators.base import LinearOperator
 from recon.operators.mri import sensitivities
 from solvers import arrays
@@ -125,10 +125,24 @@ class NonCartesianMRI(LinearOperator):
 
     @cached_property
     def convolution(self) -> Toeplitz:
-        """``A^H A`` of one coil: a transform of the weights to all the lags there are."""
+        """``A^H A`` of one coil."""
+        return Toeplitz(self._lags())
+
+    def _lags(self) -> np.ndarray:
+        """A transform of the weights to all the lags there are."""
         doubled = tuple(2 * n for n in self.in_shape)
         lags = NUFFT(self._transform.points, doubled, max(0.1 * self.eps, 1e-13))
-        return Toeplitz(lags.adjoint(np.broadcast_to(self._scale**2, lags.points.shape[1:])))
+        return lags.adjoint(np.broadcast_to(self._scale**2, lags.points.shape[1:]))
+
+    def real_gram(self, x: Array) -> Array:
+        """Real part of the normal operator of one coil, of a real image of two axes."""
+        if arrays.is_torch(x):
+            return self.gram(x).real
+        return self._real_convolution(x, workers=arrays.threads())
+
+    @cached_property
+    def _real_convolution(self) -> RealToeplitz:
+        return RealToeplitz(self._lags())
 
     def _iterate_norm(self) -> float:
         return super()._iterate_norm() * (1 + self.eps)  # the forward may be that much larger than its gram says

@@ -89,7 +89,7 @@ class RadioInterferometry(LinearOperator):
 
     def gram(self, x: Array) -> Array:
         """The normal operator ``A^H A x``: a convolution with the synthesised beam."""
-        return self._samples.gram(self._admit(x, "x", self.in_shape)).real * self._scale**2
+        return self._samples.real_gram(self._admit(x, "x", self.in_shape)) * self._scale**2
 
     def _iterate_norm(self) -> float:
         return super()._iterate_norm() * (1 + self._samples.eps)  # the forward may be that much larger than its gram
