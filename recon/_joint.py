@@ -53,7 +53,7 @@ def settled(y: Any, family: Family, channel_axis: int | None) -> tuple[dict[str,
             "tells. Measure several exposures of one scene, or a chart (family.fit), or pass Unknown(start=...)."
         )
     if set(guessed) | known == set(values):
-        return values, "guess", "guessed by the model from the measurement" if guessed else "first guess given"
+        return values, "guess", family.guessing if guessed else "first guess given"
     return values, "turns", "in turns with the image, which the same prior makes likely"
 
 

@@ -116,6 +116,8 @@ def prepare(
     y = operator._admit(y, "y", operator.out_shape, operator.out_kind)
     if x0 is not None:
         x0 = checked_start(channels_first(as_inexact("x0", x0), channel_axis, operator), y, operator)
+    elif getattr(operator, "starting", None) is not None:
+        decisions["start"] = Decision(*operator.starting)
     if callback is not None and not callable(callback):
         raise DTypeError(f"callback is {callback!r}; expected a function callback(state, k). Pass a function or None.")
     limit = DEFAULT_MAX_ITER if max_iter is None else positive_int("max_iter", max_iter)

@@ -36,7 +36,6 @@ class _Combined(NonlinearOperator):
         self.adjoint_tolerance = loosest([part.adjoint_tolerance for part in parts])
         self.channels = any(part.channels and part.in_shape == self.in_shape for part in parts)
         self.neighbours_alike = all(part.neighbours_alike for part in parts)
-        self.nonconvex = any(getattr(part, "nonconvex", False) for part in parts)
         self.has_jvp = all(getattr(part, "has_jvp", True) for part in parts)
 
     def _vjp(self, x: Array, r: Array) -> Array:

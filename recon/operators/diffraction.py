@@ -126,6 +126,10 @@ class FourierMagnitude(Phaseless):
         """None: the first guess is already the best of several."""
         return iter(())
 
+    @property
+    def starting(self) -> tuple[str, str]:
+        return "random phases", f"not convex: up to {TRIALS} tries, the one that explains most goes on"
+
     def _found(self, b: Array, rng: np.random.Generator) -> Array:
         """The best, for each item of the batch, of several images that random phases lead to."""
         best = self._descended(b, self._cycled(b, rng))
@@ -169,8 +173,9 @@ class Ptychography(Parametrised, Phaseless):
     ----------
     probe : array, shape (rows, columns), or Unknown
         Complex illumination. An unknown one, ``Unknown(start=...)`` or ``Unknown(shape=(rows, columns))``, is found
-        with the object, from that start or from one in focus; its energy is then that of the mean pattern. What the
-        start lacks of the probe's defocus has to be little.
+        with the object, from that start and from several that are out of focus by different amounts. By convention
+        its energy is that of the mean pattern, and its centre that of the start, or of its window: neither a factor,
+        a shift nor a phase ramp that probe and object share can be seen.
     positions : array of int, shape (positions, 2)
         First row and column of each part.
     shape : tuple of int
@@ -199,6 +204,8 @@ class Ptychography(Parametrised, Phaseless):
 
     parameters = ("probe",)
     refined = ("probe",)
+    _begun = "nearly flat"
+    guessing = "with the object, from several defoci: the one that explains most goes on"
 
     def __init__(
         self,

@@ -53,7 +53,6 @@ class JointMRI(NonlinearOperator):
 
     kind = "complex"
     neighbours_alike = False
-    nonconvex = True
 
     def __init__(self, mask: Any, coils: int):
         self._k_space = CartesianMRI(mask)

@@ -52,9 +52,6 @@ class NonlinearOperator(Operator):
     has_jvp: bool = True
     """Whether :meth:`jvp` is known; gradient methods do without."""
 
-    nonconvex: bool = False
-    """Whether the least squares problem has local minima that starts from ``starts(y, rng)`` are to avoid."""
-
     natural_noise: str | None = None
     """Noise that the measurement has unless something else is said: "poisson" for a counter of photons."""
 
@@ -111,6 +108,11 @@ class NonlinearOperator(Operator):
 
     def first_guess(self, y: Array) -> Array | None:
         """An image near the answer, from which a solver starts; None where the operator knows of none."""
+        return None
+
+    @property
+    def starting(self) -> tuple[str, str] | None:
+        """Where there are local minima: what :meth:`first_guess` does, and what against them, for the plan."""
         return None
 
     def inverse(self, y: Array) -> Array | None:

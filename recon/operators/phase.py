@@ -60,7 +60,7 @@ class Phaseless(NonlinearOperator):
 
     out_kind = "real"
     neighbours_alike = False
-    nonconvex = True
+    _begun = "spectral"
 
     def __init__(self, field: LinearOperator, measures: Measures = "intensity", image: Image = "complex"):
         if not isinstance(field, LinearOperator):
@@ -97,9 +97,20 @@ class Phaseless(NonlinearOperator):
     def starts(self, y: Array, rng: np.random.Generator) -> Iterator[Array]:
         """The same from other random vectors; none where so much is measured that the first guess does not fail."""
         b = self.magnitudes(y)
-        plenty = PLENTY * (2 if self.kind == "complex" else 1) * math.prod(self.in_shape)
-        for _ in range(0 if math.prod(self.out_shape) >= plenty else FURTHER):
+        for _ in range(self._further):
             yield self._found(b, rng)
+
+    @property
+    def starting(self) -> tuple[str, str]:
+        explored = "reweighted flow" if self.field.diagonal_gram() is None else "reflections"
+        tried = f"; {self._further} further ones are tried" if self._further else ""
+        return f"{self._begun}, then {explored}", f"not convex: led past local minima{tried}"
+
+    @property
+    def _further(self) -> int:
+        """Starts beside the first guess."""
+        plenty = PLENTY * (2 if self.kind == "complex" else 1) * math.prod(self.in_shape)
+        return 0 if math.prod(self.out_shape) >= plenty else FURTHER
 
     def example(self, rng: np.random.Generator) -> np.ndarray:
         x = super().example(rng)

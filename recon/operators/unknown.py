@@ -103,6 +103,9 @@ class Parametrised:
     of_a_series: tuple[str, ...] = ()
     """Those that one image, however likely, does not tell: several measurements of it do."""
 
+    guessing: str = "guessed by the model from the measurement"
+    """How :meth:`estimated` finds them, for the plan."""
+
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if not any(isinstance(given, Unknown) for given in (*args, *kwargs.values())):
             return super().__new__(cls)
@@ -147,6 +150,7 @@ class Family:
     unknowns: dict[str, Unknown]
 
     of_a_series: tuple[str, ...] = ()
+    guessing: str
 
     def __init__(self) -> None:
         at_rest = self.with_values(**self.neutral())
@@ -229,6 +233,7 @@ class Model(Family):
             self._places[given.name or place] = place
             self.unknowns[given.name or place] = given
         self.of_a_series = tuple(name for name, place in self._places.items() if place in operator.of_a_series)
+        self.guessing = operator.guessing
         super().__init__()
 
     def with_values(self, **values: Any) -> Any:
@@ -283,6 +288,7 @@ class ModelProduct(Family):
             )
         self.unknowns = {name: u for part in self._parts for name, u in part.unknowns.items()}
         self.of_a_series = tuple(name for part in self._parts for name in part.of_a_series)
+        self.guessing = "; ".join(dict.fromkeys(part.guessing for part in self._parts))
         super().__init__()
 
     def with_values(self, **values: Any) -> Any:
