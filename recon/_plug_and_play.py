@@ -21,11 +21,12 @@ MIDDLE = 4.0  # the level at which it is compared, over the noise
 SPACING = 1.2  # between the weights tried in a search: the risk is steep on the side of small ones
 HALVINGS = 12  # of the interval in which the weight is looked for
 STEPS = 6  # from a classical image on; more lose detail
-STEPS_INEXACT = 10  # where the data step is a few conjugate gradient steps
+NEARLY_ALL = 0.7  # numbers measured for each of the image, from which on the data alone say what is there
+STEPS_FEW = 10  # where there are fewer
 STEPS_UNSEEN = 24  # where part of the image is not measured, and what is known has to spread into it
 MOMENTUM_UNSEEN = 0.8
-MOMENTUM_INEXACT = 0.7
-FIRST_INEXACT, LAST_INEXACT = 2.3, 0.7  # levels over the usual last one, from a classical image on
+MOMENTUM_FEW = 0.7
+FIRST_FEW, LAST_FEW = 2.3, 0.7  # levels over the usual last one, from a classical image on
 LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
@@ -102,10 +103,16 @@ def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
         level = max(LAST_UNSEEN * noise, least) / operator.norm()
         return {"level": level, "length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": True}
     level = noise / typical_gain(operator)
-    if operator.has_solve_shifted:
+    if operator.has_solve_shifted or _share_measured(operator) >= NEARLY_ALL:
         return {"level": level, "length": STEPS}
-    levels = {"level": LAST_INEXACT * level, "first": FIRST_INEXACT * level}
-    return {**levels, "length": STEPS_INEXACT, "momentum": MOMENTUM_INEXACT, "consistent": True}
+    levels = {"level": LAST_FEW * level, "first": FIRST_FEW * level}
+    return {**levels, "length": STEPS_FEW, "momentum": MOMENTUM_FEW}
+
+
+def _share_measured(operator: Any) -> float:
+    """Numbers measured for each number of the image."""
+    parts = [2 if kind == "complex" else 1 for kind in (operator.out_kind, operator.kind)]
+    return parts[0] * math.prod(operator.out_shape) / (parts[1] * math.prod(operator.in_shape))
 
 
 def is_partial(operator: Any) -> bool:

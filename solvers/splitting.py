@@ -21,7 +21,7 @@ from typing import Any
 
 from solvers import _dual_terms as duals
 from solvers import arrays
-from solvers._data_prox import data_prox, require_least_squares
+from solvers._data_prox import data_prox, nearest_spectrum, require_least_squares
 from solvers.arrays import Array
 from solvers.regularised import Regularised
 
@@ -41,7 +41,12 @@ class TwoProximalMaps(Regularised):
         return self.data.operator.adjoint(self.data.y)
 
     def _data_prox(self, v: Array, step: float, start: Array) -> Array:
-        return data_prox(self.data, self._back, v, step, start)
+        return data_prox(self.data, self._back, v, step, start, self._spectrum)
+
+    @cached_property
+    def _spectrum(self) -> Any:
+        """What preconditions the data step, or None."""
+        return nearest_spectrum(self.data.operator, self._back)
 
 
 @dataclass(frozen=True, slots=True)

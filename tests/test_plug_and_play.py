@@ -351,3 +351,18 @@ def test_wrong_foreign_denoisers_are_refused():
 @pytest.mark.parametrize("name", ["plug_and_play", "foreign"])
 def test_examples_in_docstrings(name):
     assert doctest.testmod(importlib.import_module(f"priors.{name}")).failed == 0
+
+
+@pytest.mark.parametrize("boundary", ["unknown", "reflecting"])
+def test_the_data_step_is_solved_where_there_is_no_closed_form(boundary):
+    # Eight preconditioned steps from afar, against a direct solve.
+    operator = Blur(gaussian(1.5), shape=(20, 18), boundary=boundary)
+    if boundary == "reflecting":
+        operator = operator @ Identity(operator.in_shape)  # which has no closed form of its own
+    y, v = RNG.standard_normal(operator.out_shape), RNG.standard_normal(operator.in_shape)
+    matrix = operator(np.eye(v.size).reshape(v.size, *v.shape)).reshape(v.size, -1).T
+    rho = 0.05
+    expected = np.linalg.solve(matrix.T @ matrix + rho * np.eye(v.size), matrix.T @ y.ravel() + rho * v.ravel())
+    problem = DPIR(LeastSquares(operator, y), PlugAndPlay(tikhonov), 1.0)
+    found = problem._data_prox(v, 1 / rho, np.zeros_like(v))
+    assert np.linalg.norm(found.ravel() - expected) < 3e-2 * np.linalg.norm(expected)
