@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from priors import _precision, _tiling, weights
+from priors._colours import like_a_photograph
 from priors._decorrelation import Transform
 from solvers import arrays
 from solvers.arrays import Array
@@ -35,8 +36,8 @@ class Denoiser:
     Parameters
     ----------
     name : str or path
-        ``"fast"``: the small network, in colour for three channels; a name of :func:`priors.available`; or the path of
-        a ``.safetensors`` file, as ``recon train`` writes it.
+        ``"fast"``: the small network, in colour for three bands whose edges go together as in photographs; a name of
+        :func:`priors.available`; or the path of a ``.safetensors`` file, as ``recon train`` writes it.
     channels : bool
         Whether the axis before the last two holds colours or bands, denoised together. A colour network takes three at
         once; other numbers of bands, and grey networks, go through their principal components. Otherwise that axis is
@@ -111,7 +112,7 @@ class Denoiser:
 
         if not bool(sigma > 0):
             return bands + 0
-        network = load_denoiser(self._network(bands), bands.device.type)
+        network = load_denoiser(self._network(bands, sigma), bands.device.type)
         transform = Transform.of(bands, network.architecture.channels)
         components = transform.split(bands)
         if torch.is_grad_enabled() and (bands.requires_grad or sigma.requires_grad):
@@ -120,12 +121,12 @@ class Denoiser:
             run = _precision.network(network, self.precision, components, sigma)
             return transform.join(_tiling.tiled(run, components, sigma, self.tile))
 
-    def _network(self, bands: Tensor) -> str:
-        """The name of the network for an image of so many bands."""
+    def _network(self, bands: Tensor, sigma: Tensor) -> str:
+        """The name of the network for such an image."""
         if self.name != "fast":
             return os.fspath(self.name)
-        colour = self.channels and len(bands) == 3 and not bands.is_complex()
-        return "fast-colour" if colour and "fast-colour" in weights.available() else "fast-grey"
+        three = self.channels and len(bands) == 3 and not bands.is_complex()
+        return "fast-colour" if three and like_a_photograph(bands, sigma) else "fast-grey"
 
 
 def load_denoiser(name_or_path: str | os.PathLike[str], device: str = "cpu") -> UNet:

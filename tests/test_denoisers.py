@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage import data
 
 import priors
 from priors import Denoiser, _precision, _tiling, denoisers, weights
+from priors._colours import like_a_photograph
 from priors._decorrelation import Transform
 from priors.networks import Architecture, UNet, start_from
 from solvers.errors import ArgumentError, DTypeError, FileError, OptionError, ShapeError
@@ -329,3 +331,22 @@ def test_loading_reaches_for_no_network() -> None:
         "import priors; priors.load_denoiser('fast-grey')"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
+
+
+def test_three_bands_take_the_colour_network_where_they_are_like_a_photograph() -> None:
+    photo = np.moveaxis(data.coffee()[100:196, 200:296] / np.float32(255), -1, 0)
+    negative = photo * np.array([1, 1, -1], np.float32)[:, None, None]
+    grey = Denoiser("fast-grey", channels=True)
+    for bands, colour in ((photo, True), (negative, False)):
+        y = bands + np.float32(SIGMA) * np.random.default_rng(0).standard_normal(bands.shape).astype(np.float32)
+        taken, other = Denoiser(channels=True)(y, SIGMA), grey(y, SIGMA)
+        assert bool(np.abs(taken - other).max() > 1e-3) is colour
+        if colour:
+            assert np.linalg.norm(taken - bands) < np.linalg.norm(other - bands)
+
+
+def test_where_noise_hides_the_edges_bands_are_taken_for_a_photograph() -> None:
+    y = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 40, 40)))
+    assert like_a_photograph(y, torch.tensor(1.0))
+    edge = torch.arange(40.0).expand(40, 40) > 19
+    assert not like_a_photograph(torch.stack([20.0 * edge, 20.0 * edge, -20.0 * edge]) + y, torch.tensor(1.0))
