@@ -36,8 +36,9 @@ class Denoiser:
     Parameters
     ----------
     name : str or path
-        ``"fast"``: the small network, in colour for three bands whose edges go together as in photographs; a name of
-        :func:`priors.available`; or the path of a ``.safetensors`` file, as ``recon train`` writes it.
+        ``"fast"``: the small network, and where the edges of three bands go together as in photographs the mean of it
+        and the one for colours, which errs elsewhere; a name of :func:`priors.available`; or the path of a
+        ``.safetensors`` file, as ``recon train`` writes it.
     channels : bool
         Whether the axis before the last two holds colours or bands, denoised together. A colour network takes three at
         once; other numbers of bands, and grey networks, go through their principal components. Otherwise that axis is
@@ -107,12 +108,16 @@ class Denoiser:
         return out if arrays.is_torch(v) else out.numpy()
 
     def _one(self, bands: Tensor, sigma: Tensor) -> Tensor:
-        """One image ``(bands, rows, columns)``, real or complex."""
-        import torch
-
+        """One image ``(bands, rows, columns)``, real or complex: the mean of what its networks say."""
         if not bool(sigma > 0):
             return bands + 0
-        network = load_denoiser(self._network(bands, sigma), bands.device.type)
+        answers = [self._by(name, bands, sigma) for name in self._networks(bands, sigma)]
+        return sum(answers) / len(answers)  # type: ignore[return-value]
+
+    def _by(self, name: str, bands: Tensor, sigma: Tensor) -> Tensor:
+        import torch
+
+        network = load_denoiser(name, bands.device.type)
         transform = Transform.of(bands, network.architecture.channels)
         components = transform.split(bands)
         if torch.is_grad_enabled() and (bands.requires_grad or sigma.requires_grad):
@@ -121,12 +126,12 @@ class Denoiser:
             run = _precision.network(network, self.precision, components, sigma)
             return transform.join(_tiling.tiled(run, components, sigma, self.tile))
 
-    def _network(self, bands: Tensor, sigma: Tensor) -> str:
-        """The name of the network for such an image."""
+    def _networks(self, bands: Tensor, sigma: Tensor) -> tuple[str, ...]:
+        """The names of the networks for such an image."""
         if self.name != "fast":
-            return os.fspath(self.name)
+            return (os.fspath(self.name),)
         three = self.channels and len(bands) == 3 and not bands.is_complex()
-        return "fast-colour" if three and like_a_photograph(bands, sigma) else "fast-grey"
+        return ("fast-grey", "fast-colour") if three and like_a_photograph(bands, sigma) else ("fast-grey",)
 
 
 def load_denoiser(name_or_path: str | os.PathLike[str], device: str = "cpu") -> UNet:
