@@ -84,9 +84,16 @@ def decide_prior(
         tunable = name != "none"
         reason = "edges are kept, nothing is assumed of the content" if name == "auto" else "given"
         decisions["prior"] = Decision(title, reason)
+    elif isinstance(prior, type):
+        raise DTypeError(f"prior is the class {prior.__name__}; expected a prior. Pass {prior.__name__}(...).")
     elif all(hasattr(prior, attribute) for attribute in ("prox", "terms", "value")):
         tunable = not getattr(prior, "is_constraint", False)
         decisions["prior"] = Decision(repr(prior), "given")
+    elif hasattr(prior, "adjoint"):
+        raise DTypeError(
+            f"prior is {prior!r}, a transform; expected a prior. Pass priors.Sparsity({type(prior).__name__}(...)) for "
+            "images that are sparse in it."
+        )
     elif callable(prior):
         module = "torch" in sys.modules and isinstance(prior, sys.modules["torch"].nn.Module)
         prior = PlugAndPlay(TorchDenoiser(prior) if module else prior)
