@@ -65,7 +65,7 @@ OPTIONS = {
     "zero max_iter": ({"max_iter": 0}, ArgumentError, ["max_iter is 0", "at least 1"]),
     "negative tol": ({"tol": -1e-3}, ArgumentError, ["tol is -0.001", "above 0"]),
     "wrong prior": ({"prior": "tvv"}, OptionError, ["prior is 'tvv'", "'tv'"]),
-    "transform as prior": ({"prior": priors.WaveletFrame()}, DTypeError, ["a transform", "priors.Sparsity(WaveletFrame"]),
+    "transform as prior": ({"prior": priors.WaveletFrame()}, DTypeError, ["a transform", "Sparsity(WaveletFrame"]),
     "class as prior": ({"prior": priors.Wavelet}, DTypeError, ["the class Wavelet", "Pass Wavelet(...)"]),
     "prior of a wrong kind": ({"prior": 3}, DTypeError, ["prior is 3", "priors.TotalVariation"]),
     "wrong solver": ({"solver": "admn"}, OptionError, ["solver is 'admn'", "'admm'"]),
