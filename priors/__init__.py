@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from priors.low_rank import NuclearNorm as NuclearNorm
     from priors.non_local_means import NonLocalMeans as NonLocalMeans
     from priors.plug_and_play import RED as RED
+    from priors.plug_and_play import AllPlanes as AllPlanes
     from priors.plug_and_play import Averaged as Averaged
     from priors.plug_and_play import Equivariant as Equivariant
     from priors.plug_and_play import PlugAndPlay as PlugAndPlay
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "AllPlanes": "priors.plug_and_play",
         "Averaged": "priors.plug_and_play",
         "BM3D": "priors.foreign",
         "Box": "priors.constraints",

@@ -65,14 +65,16 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool, noise: Any) 
 
 
 def _learned(operator: Any, channels: bool) -> tuple[Any, str]:
-    """The denoiser that comes with the library; volumes and series are denoised slice by slice."""
-    from priors import Denoiser, PlugAndPlay
+    """The denoiser that comes with the library; on volumes in all three directions, on series frame by frame."""
+    from priors import AllPlanes, Denoiser, PlugAndPlay
 
     if len(operator.in_shape) < 2:
         raise OptionError(
             f"prior is 'learned', which knows images; {operator!r} gives signals of shape {operator.in_shape}. "
             "Pass prior='tv' or 'wavelet'."
         )
+    if len(operator.in_shape) - bool(operator.channels) == 3 and not operator.frames and not channels:
+        return PlugAndPlay(AllPlanes(Denoiser())), "learned denoiser, planes of three directions"
     return PlugAndPlay(Denoiser(channels=channels)), "learned denoiser" + (", bands together" if channels else "")
 
 

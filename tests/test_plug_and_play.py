@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from priors import BM3D, RED, Averaged, Box, Equivariant, PlugAndPlay, TorchDenoiser
+from priors import BM3D, RED, AllPlanes, Averaged, Box, Denoiser, Equivariant, PlugAndPlay, TorchDenoiser
 from recon import reconstruct
 from recon._plug_and_play import MIDDLE, TOLD, _matched_weight
 from recon.info import ReconstructionWarning
@@ -366,3 +366,29 @@ def test_the_data_step_is_solved_where_there_is_no_closed_form(boundary):
     problem = DPIR(LeastSquares(operator, y), PlugAndPlay(tikhonov), 1.0)
     found = problem._data_prox(v, 1 / rho, np.zeros_like(v))
     assert np.linalg.norm(found.ravel() - expected) < 3e-2 * np.linalg.norm(expected)
+
+
+def test_volumes_are_denoised_in_the_planes_of_three_directions():
+    truth = np.zeros((24, 26, 28), np.float32)
+    truth[6:18, 5:20, 8:22] = 1.0
+    operator = Identity(truth.shape)
+    y = truth + 0.2 * RNG.standard_normal(truth.shape).astype(np.float32)
+    x, info = reconstruct(y, operator, prior="learned", return_info=True)
+    assert "three directions" in info.plan.decisions["prior"].choice
+    slicewise = reconstruct(y, operator, prior=PlugAndPlay(Denoiser()))
+    assert np.linalg.norm(x - truth) < 0.9 * np.linalg.norm(slicewise - truth)
+
+
+def test_no_direction_of_a_volume_is_preferred():
+    def smooth(v, sigma):  # in the last two axes, each alike
+        return uniform_filter(v, (0,) * (v.ndim - 2) + (3, 3))
+
+    v, denoiser = RNG.standard_normal((5, 6, 7)), AllPlanes(smooth)
+    for order in ((1, 2, 0), (2, 1, 0), (0, 2, 1)):
+        found = denoiser(v.transpose(order), 0.1)
+        np.testing.assert_allclose(found, denoiser(v, 0.1).transpose(order), atol=1e-14)
+
+
+def test_planes_want_a_volume():
+    with pytest.raises(ShapeError, match="at least 3 axes"):
+        AllPlanes(tikhonov)(np.ones((4, 4)), 0.1)
