@@ -69,13 +69,13 @@ def main(arguments: Sequence[str] = ()) -> None:
     ratios, begin = [], time.perf_counter()
     for name in PHOTOGRAPHS:
         image = scene(name)
-        row = []
+        print(f"{name:10s} error ratios", end="", flush=True)
         for seed, kernel in enumerate(levin_kernels()):
             y, truth = blurred(image, kernel, seed)
             blind, known = (shifted_error(answer(y, k), truth) for k in (ops.Unknown(shape=FRAME), kernel))
-            row.append(blind / known)
-        print(f"{name:10s} error ratios " + " ".join(f"{ratio:5.2f}" for ratio in row), flush=True)
-        ratios += row
+            ratios.append(blind / known)
+            print(f" {ratios[-1]:5.2f}", end="", flush=True)
+        print()
     good = int(np.sum(np.array(ratios) <= LIMIT))
     print(
         f"error ratio at most {LIMIT:g}: {good} of {len(ratios)} (limit: at least {ENOUGH}); "

@@ -40,7 +40,11 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
             )
             decisions["data term"] = Decision(*working.data_term)
             return working
-        sigma = estimate_sigma(y, operator)
+        sigma, rounding = estimate_sigma(y, operator), getattr(operator, "rounding", 0.0)
+        if sigma < rounding:
+            decisions["noise"] = Decision(f"Gaussian, {rounding:.3g}", "rounding; the measurement shows no more")
+            decisions["data term"] = Decision(*LEAST_SQUARES)
+            return Working(y, operator, Gaussian(rounding), True, LEAST_SQUARES)
         about = "about" if getattr(operator, "neighbours_alike", True) else "below"
         decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", "estimated from the measurement")
         decisions["data term"] = Decision(*LEAST_SQUARES)

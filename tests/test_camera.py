@@ -190,6 +190,15 @@ def test_exposures_span_more_than_one_does():
     np.testing.assert_allclose(x, scene, rtol=0.1)
 
 
+def test_rounding_is_noise_of_a_known_level():
+    """A blurred picture of few levels, whose differences are mostly zero: the estimate alone would be none at all."""
+    A, step = Blur(np.ones((3, 3)) / 9, PHOTO.shape), 1 / 12
+    y = np.round(A(PHOTO) / step) * step
+    x, info = reconstruct(y, Clipping(PHOTO.shape, 0, 1, step) @ A, return_info=True)
+    assert info.plan.noise.sigma == pytest.approx(step / np.sqrt(12)) and info.choice.criterion == "sure"
+    assert np.mean((x - PHOTO) ** 2) < 0.7 * np.mean((y - PHOTO) ** 2)
+
+
 def test_speckle_adds_up_in_the_logarithm():
     F = Logarithm(PHOTO.shape) @ Blur(np.ones((3, 3)) / 9, PHOTO.shape)
     clean = 0.2 + PHOTO

@@ -72,6 +72,10 @@ class Chain(_Combined):
             return None
         return outer.data_term(y, noise, own)
 
+    @property
+    def rounding(self) -> float:
+        return float(getattr(self.parts[0], "rounding", 0.0))
+
     def informative(self, y: Array) -> Array | None:
         return self.parts[0].informative(y) if isinstance(self.parts[0], NonlinearOperator) else None
 

@@ -195,7 +195,7 @@ class Clipping(PointwiseOperator):
         Ends of the range; infinite for none.
     step : float
         Distance of the levels to which values are rounded, 0 for none. Rounding has no derivative and is left out of
-        the forward; a misfit below half a step counts as none.
+        the forward; ``reconstruct`` takes it for noise of ``step / sqrt(12)``, below which no level is estimated.
 
     Raises
     ------
@@ -231,7 +231,11 @@ class Clipping(PointwiseOperator):
         if not isinstance(noise, Gaussian):
             return None
         inner = inner or Identity(self.in_shape)
-        return ClippedLeastSquares(inner, y, self.lower, self.upper, self.step, SLACK * noise.sigma)
+        return ClippedLeastSquares(inner, y, self.lower, self.upper, slack=SLACK * noise.sigma)
+
+    @property
+    def rounding(self) -> float:
+        return self.step / math.sqrt(12)
 
     def _apply(self, x: Array) -> Array:
         return arrays.namespace(x).clip(x, min=self.lower, max=self.upper)

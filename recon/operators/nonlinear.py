@@ -111,6 +111,11 @@ class NonlinearOperator(Operator):
         return None
 
     @property
+    def rounding(self) -> float:
+        """Standard deviation of what rounding adds to the measurement; 0 where nothing is rounded."""
+        return 0.0
+
+    @property
     def starting(self) -> tuple[str, str] | None:
         """Where there are local minima: what :meth:`first_guess` does, and what against them, for the plan."""
         return None
