@@ -218,8 +218,8 @@ class AllPlanes:
 
     References
     ----------
-    S. Majee, T. Balke, C. A. J. Kemp, G. T. Buzzard, C. A. Bouman, "Multi-slice fusion for sparse-view and limited-angle
-    4D CT reconstruction", IEEE Trans. Comput. Imaging 7 (2021).
+    S. Majee, T. Balke, C. A. J. Kemp, G. T. Buzzard, C. A. Bouman, "Multi-slice fusion for sparse-view and
+    limited-angle 4D CT reconstruction", IEEE Trans. Comput. Imaging 7 (2021).
 
     Examples
     --------
