@@ -40,15 +40,15 @@ def solve(problem: Problem, **options: Any) -> Any:
     return reconstruct(problem.y, problem.operator, prior=problem.prior, noise=problem.noise, **options)
 
 
-def interleaved(*calls: Callable[[], object], repeats: int = 5) -> list[float]:
-    """Median processor seconds of each of several calls, made in turns: other processes slow all of them alike."""
+def interleaved(*calls: Callable[[], object], repeats: int = 9) -> list[float]:
+    """Least processor seconds of each of several calls, made in turns: others may slow some, never quicken."""
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(repeats):
         for call, spent in zip(calls, times, strict=True):
             start = time.process_time()
             call()
             spent.append(time.process_time() - start)
-    return [float(np.median(spent)) for spent in times]
+    return [min(spent) for spent in times]
 
 
 def main(arguments: Sequence[str] = ()) -> None:

@@ -41,6 +41,7 @@ class Predicted(Warm):
     """Predicted risk by SURE or generalised cross-validation, with a Monte-Carlo divergence."""
 
     item = 0
+    least = math.inf  # risk of the best strength so far
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         y = problem.y
@@ -58,9 +59,11 @@ class Predicted(Warm):
         return plain, plain if self.filter is None else adjoint(self._filtered(self.gain))
 
     def measure(self, strength: float) -> Figures:
-        settling = Settling(self._figures, self._risk, self.pace)
+        settling = Settling(self._figures, self._risk, self.pace, self.least)
         self.solve(strength, settling)
         found: Figures = settling.result()
+        if self.problem.early:
+            self.least = min(self.least, self._risk(found)[0])
         return found
 
     def _risk(self, figures: Figures) -> tuple[float, float]:

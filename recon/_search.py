@@ -13,6 +13,7 @@ FARTHEST = 27.0  # factor by which a proposal may lead away from the first stren
 CHANCE = 3e-4  # relative difference of the risks of neighbouring strengths that says nothing
 MAX_TRIALS = 14
 TRUST = 1 / 3  # share of the best trial's proposal in the end
+SAME = 0.1  # of what a parabola may promise untried, up to which two strengths are equally good
 LEVEL = 1e-4  # relative change of the risk that is no change
 
 
@@ -77,6 +78,9 @@ def minimise(
         elif i in (0, len(points) - 1):
             if _flat(points, tried, i) or tried[best] <= enough:
                 break
+            if spacing > FINE and (between := _almost_as_good(points, tried, i, SAME * matters())) is not None:
+                best = between
+                break
             # From far away (data without noise want next to no strength) the steps lengthen.
             t = best + math.copysign(math.log(spacing) * (1 + steps // 3), i - 0.5)
             steps += 1
@@ -113,6 +117,15 @@ def _flat(points: list[float], values: dict[float, float], i: int) -> bool:
     """Whether the last two steps towards the end point ``i`` changed next to nothing."""
     towards = [values[t] for t in (points[:3] if i == 0 else points[:-4:-1])]
     return len(towards) == 3 and math.isfinite(towards[2]) and towards[2] - towards[0] <= LEVEL * abs(towards[2])
+
+
+def _almost_as_good(points: list[float], values: dict[float, float], i: int, same: float) -> float | None:
+    """Where the risk is smallest if the end point ``i`` is at most ``same`` better than its neighbour: between them."""
+    near = points[:3] if i == 0 else points[-3:]
+    if len(near) < 3 or values[near[1]] - values[points[i]] > same:
+        return None
+    vertex = _vertex(near, values)[0]
+    return vertex if abs(vertex - (near[1] + points[i]) / 2) < abs(near[1] - points[i]) / 2 else None
 
 
 def _vertex(points: list[float], values: dict[float, float]) -> tuple[float, float]:

@@ -89,9 +89,13 @@ class Settling:
     """Callback that ends a solve when the risk has settled.
 
     It looks at the mean of two iterates: those of splitting methods swing about their limit, and the risk with them.
+    ``least`` is the risk of the best strength so far: one that will not come down to it is not followed further.
     """
 
-    def __init__(self, figures: Callable[[Array], Any], risk: Callable[[Any], tuple[float, float]], pace: int):
+    def __init__(
+        self, figures: Callable[[Array], Any], risk: Callable[[Any], tuple[float, float]], pace: int, least: float
+    ):
+        self.least = least
         self.scheduled = False  # whether the steps are a schedule, whose last image counts
         self.fewest = 2 * FEWEST if pace == 0 else max(FEWEST, SHARE * pace)
         self.figures, self.risk = figures, risk  # of an image; risk and the least change of it that is noticed
@@ -106,6 +110,8 @@ class Settling:
 
     def _settled(self, k: int) -> bool:
         risk, noticed = self.risk(self.result())
+        if math.isfinite(self.least):
+            noticed = max(noticed, risk - self.least)
         change, before = abs(risk - self.value), self.change
         self.value, self.change = risk, change
         # Changes shrink by q a look; at first, when q is not known, slowly.
