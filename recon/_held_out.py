@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from recon._predicted import Figures, Predicted, expected_precision
+from recon._nonlinear import is_nonlinear
+from recon._predicted import Figures, Predicted, as_if_seen_alike, expected_precision
 from recon._selection_problem import Problem
 from recon.noise import Poisson
 from solvers import arrays
@@ -38,15 +39,20 @@ class SeenAndUnseen(Predicted):
         unseen = arrays.asarray(back * (1.0 if operator.selects else unseen_nearby(measured)), y)
         alike = arrays.size(y) // back.size * (2 if arrays.is_complex(y) else 1)
         self.unseen_count = max(alike * arrays.to_float(unseen.sum()), TINY)
-        self.unseen = unseen * expected_precision(problem) if isinstance(problem.noise, Poisson) else unseen
+        unseen = unseen * expected_precision(problem) if isinstance(problem.noise, Poisson) else unseen
+        self.unseen = unseen**0.5
+        alone = self.filter is None or is_nonlinear(operator)
+        self.unseen_filter = None if alone else as_if_seen_alike(operator, y)
 
     def finished(self, strength: float) -> None:
         """None: the samples held out are missing from every solve."""
 
     def _figures(self, images: Array) -> Figures:
         misfit = self.misfit(self.whole, images[0])
-        unseen = arrays.to_float(arrays.dot(misfit, self.unseen * misfit)) / self.unseen_count
-        return replace(self._judged(images, self.seen * misfit), unseen=unseen)
+        apart = self.unseen * misfit
+        unseen = arrays.dot(apart, apart if self.unseen_filter is None else self.unseen_filter(apart))
+        figures = self._judged(images, self.seen * misfit)
+        return replace(figures, unseen=arrays.to_float(unseen) / self.unseen_count)
 
     def _risk(self, figures: Figures) -> tuple[float, float]:
         seen, noticed = super()._risk(figures)

@@ -161,14 +161,25 @@ def _to_image(problem: Problem) -> Any:
 
     Where it is not linear, the same by its derivative at the first guess, as a callable.
     """
-    if is_nonlinear(problem.operator):
-        return carried_to_image(problem.operator, problem.x0, PASSED)
-    transfer = problem.operator.transfer()
+    operator = problem.operator
+    if is_nonlinear(operator):
+        return carried_to_image(operator, problem.x0, PASSED)
+    transfer = operator.transfer()
     if transfer is None:
-        return None
+        return as_if_seen_alike(operator, problem.y)
     gram = np.abs(transfer) ** 2
     weights = 1.0 / (gram / gram.max() + PASSED)
     return float(weights.flat[0]) if np.ptp(weights) < FLAT else weights
+
+
+def as_if_seen_alike(operator: Any, y: Array) -> Callable[[Array], Array] | None:
+    """The same with the diagonal of ``A^H A`` in place of it, where pixels are seen more or less strongly."""
+    strength = operator.sensitivity()
+    if strength is None or np.ptp(strength) < FLAT * strength.max():
+        return None
+    relative = strength / strength.max()
+    weights = arrays.asarray(1.0 / (strength.max() * (relative + PASSED) ** 2), y)
+    return lambda array: operator(weights * operator.adjoint(array))
 
 
 def _probe(problem: Problem, rng: np.random.Generator) -> tuple[Any, Array, Array]:

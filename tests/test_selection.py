@@ -9,12 +9,22 @@ import pytest
 
 from recon import plan, reconstruct
 from recon._held_out import unseen_nearby
-from recon._predicted import PASSED
+from recon._predicted import PASSED, as_if_seen_alike
 from recon._search import minimise
 from recon._selection_problem import Problem, measured_count
 from recon.noise import Gaussian, Poisson, estimate_sigma
-from recon.operators import Blur, CartesianMRI, Diagonal, Identity, Mask
+from recon.operators import (
+    Blur,
+    CartesianMRI,
+    Diagonal,
+    DynamicMRI,
+    DynamicNonCartesianMRI,
+    Identity,
+    Mask,
+    NonCartesianMRI,
+)
 from recon.selection import choose_strength, natural_criterion
+from recon.trajectories import radial
 from solvers.data_terms import LeastSquares
 from solvers.errors import ArgumentError, OptionError
 from solvers.krylov import RegularisedCG
@@ -278,3 +288,46 @@ def test_names_of_criteria_reach_the_plan():
         plan(y, A, strength="discrepency")
     with pytest.raises(ArgumentError, match="noise level 0"):
         reconstruct(y, A, noise=0.0, strength="discrepancy")
+
+
+# --- coils --------------------------------------------------------------------------------------------------------
+
+
+def uneven_coils(rng):
+    """Two of them, of which one corner of the image is seen a tenth as strongly as the other."""
+    fall = np.linspace(1.0, 0.3, 12)
+    return np.multiply.outer(fall, fall) * np.exp(2j * np.pi * rng.random((2, 12, 12)))
+
+
+def test_a_misfit_of_coils_counts_as_that_of_the_image():
+    rng = np.random.default_rng(0)
+    A = CartesianMRI(np.ones((12, 12), bool), uneven_coils(rng))
+    weigh = as_if_seen_alike(A, A(np.ones((12, 12))))
+    for corner in (slice(0, 4), slice(8, 12)):
+        error = np.zeros((12, 12), complex)
+        error[corner, corner] = rng.standard_normal((4, 4))
+        counted = np.vdot(A(error), weigh(A(error))).real / A.sensitivity().max()
+        assert counted == pytest.approx(np.vdot(error, error).real, rel=0.7 if corner.start else 0.05)
+        plain = np.vdot(A(error), A(error)).real / A.sensitivity().max()
+        assert plain < counted
+
+
+def test_only_what_is_seen_unevenly_is_weighed():
+    coils = uneven_coils(np.random.default_rng(0))
+    even = coils / np.sqrt((abs(coils) ** 2).sum(0))
+    y = np.zeros((2, 12, 12), complex)
+    assert as_if_seen_alike(CartesianMRI(np.ones((12, 12), bool)), y[0]) is None
+    assert as_if_seen_alike(CartesianMRI(np.ones((12, 12), bool), even), y) is None
+    assert as_if_seen_alike(Blur(np.ones((3, 3)), (12, 12)), y) is None
+
+
+def test_sensitivity_passes_through_samples_that_are_picked():
+    coils = uneven_coils(np.random.default_rng(0))
+    expected = (abs(coils) ** 2).sum(0)
+    A = CartesianMRI(np.ones((12, 12), bool), coils)
+    picked = 2.0 * A.with_sampling(np.random.default_rng(1).random((2, 12, 12)) < 0.5)  # coils sampled differently
+    spokes = NonCartesianMRI(radial(4, 12), (12, 12), coils)
+    frames = DynamicMRI(np.ones((3, 12, 12), bool), coils)
+    spokes_of_frames = DynamicNonCartesianMRI(radial(6, 12).reshape(3, 2, 12, 2), (12, 12), coils)
+    for operator in (A, picked, spokes, frames, spokes_of_frames):
+        np.testing.assert_allclose(operator.sensitivity(), expected)

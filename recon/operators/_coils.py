@@ -29,6 +29,10 @@ class Coils:
         self._values = None if values is None else Constant(values)
         self._conjugates = None if values is None else Constant(values.conj())
 
+    def strength(self) -> np.ndarray | None:
+        """``sum_c |s_c|^2``, or None for one coil of sensitivity one."""
+        return None if self._values is None else (self._values.double.real**2 + self._values.double.imag**2).sum(axis=0)
+
     def seen(self, image: np.ndarray, coil: int) -> np.ndarray:
         """``s_c x``; may be ``image`` itself."""
         return image if self._values is None else image * self._values.like(image)[coil]

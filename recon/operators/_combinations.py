@@ -176,6 +176,11 @@ class Product(Combined):
         diagonal = outer.diagonal_gram() if inner.selects else None
         return None if diagonal is None else inner.adjoint(diagonal)
 
+    def sensitivity(self) -> np.ndarray | None:
+        """That of the inner operator, of whose samples some are picked."""
+        outer, inner = self.parts
+        return inner.sensitivity() if outer.selects else None
+
     def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         own = super().factors()
         left, right = (part.factors() for part in self.parts)
@@ -278,6 +283,9 @@ class Scaled(Combined):
 
     def diagonal_gram(self) -> np.ndarray | None:
         return _times(abs(self.factor) ** 2, self.parts[0].diagonal_gram())
+
+    def sensitivity(self) -> np.ndarray | None:
+        return self.parts[0].sensitivity()
 
     def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         pair = self.parts[0].factors()

@@ -243,6 +243,13 @@ class LinearOperator(Operator):
         """The diagonal of ``A^H A`` (shape ``in_shape``) where that matrix is diagonal, or None."""
         return None
 
+    def sensitivity(self) -> np.ndarray | None:
+        """How strongly each pixel is seen (broadcastable to ``in_shape``), where the operator alone makes it differ.
+
+        The squares of the norms of the matrix's columns, up to a factor: of coils the sum of their squares.
+        """
+        return None
+
     def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         """``(outer, inner)`` with ``A = outer @ inner``, or None where there is no such pair.
 

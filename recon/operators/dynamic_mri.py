@@ -103,6 +103,9 @@ class DynamicMRI(LinearOperator):
         diagonal = self._frame.diagonal_gram()
         return np.broadcast_to(diagonal, self.in_shape) if diagonal is not None and self.masks.all() else None
 
+    def sensitivity(self) -> np.ndarray | None:
+        return self._frame.sensitivity()
+
     def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         """The samples picked of the whole k-space, where a frame and its whole k-space have one norm."""
         if self._frame.level is None:
@@ -211,6 +214,9 @@ class DynamicNonCartesianMRI(LinearOperator):
         frames = [y[(slice(None),) * axis + (t,)] for t in range(len(self.parts))]
         back = [part.adjoint(frame) for part, frame in zip(self.parts, frames, strict=True)]
         return xp.stack(back if self.coils is None else [self._coils.together(image) for image in back], axis)
+
+    def sensitivity(self) -> np.ndarray | None:
+        return self._coils.strength()
 
     def gram(self, x: Array) -> Array:
         """The normal operator ``A^H A x``: for each frame and coil a convolution."""

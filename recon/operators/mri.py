@@ -129,11 +129,13 @@ class CartesianMRI(Parametrised, LinearOperator):
         low, high = float(strength.min()), float(strength.max())
         return high if high - low <= EQUAL * high else None
 
+    def sensitivity(self) -> np.ndarray | None:
+        return None if self.coils is None else self._coils.strength()
+
     def _strength(self) -> np.ndarray:
         """``sum_c |s_c|^2``."""
-        if self.coils is None:
-            return np.ones(self.in_shape)
-        return (self.coils.real**2 + self.coils.imag**2).sum(axis=0)
+        strength = self.sensitivity()
+        return np.ones(self.in_shape) if strength is None else strength
 
     def _iterate_norm(self) -> float:
         # Losing samples only lowers the norm; often hardly.

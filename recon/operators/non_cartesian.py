@@ -119,6 +119,9 @@ class NonCartesianMRI(LinearOperator):
         images = self._coils.combined(spread, len(samples), y.dtype)
         return images.reshape(*y.shape[: y.ndim - len(self.out_shape)], *self.in_shape)
 
+    def sensitivity(self) -> np.ndarray | None:
+        return self._coils.strength()
+
     def gram(self, x: Array) -> Array:
         """The normal operator ``A^H A x``: for each coil a convolution with the spectrum of the sampling density."""
         return self._coils.gram(self._admit(x, "x", self.in_shape), self.convolution)
