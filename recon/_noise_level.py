@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,14 @@ def estimate_sigma(y: Array, operator: Any) -> float:
     y : array
         Measurement, ``(..., *operator.out_shape)``.
     operator : Operator
-        What measured it; its ``sampling`` tells where, its ``tile``, if any, after how many rows and columns a pixel
-        measures alike.
+        What measured it; its ``sampling`` and ``informative`` tell where, its ``tile``, if any, after how many rows and
+        columns a pixel measures alike.
     """
     values = _alike(arrays.to_numpy(y), getattr(operator, "tile", None))
     sampling = None if operator.sampling is None else np.broadcast_to(operator.sampling, values.shape)
+    told = operator.informative(arrays.to_numpy(y)) if hasattr(operator, "informative") else None
+    if told is not None and told.any():  # samples at the end of a range show no noise
+        sampling = told if sampling is None else sampling & told
     if np.iscomplexobj(values):
         return _complex_level(values, sampling)
     return _real_level(values, sampling)
@@ -129,11 +133,15 @@ def estimate_rician(y: Array, operator: Any) -> float:
 
 def _rician_variance(signal: np.ndarray) -> np.ndarray:
     """Variance of a magnitude whose signal is so many times the standard deviation of its noise, over that squared."""
+    return 2 + signal**2 - rician_mean(signal) ** 2
+
+
+def rician_mean(signal: np.ndarray) -> np.ndarray:
+    """Mean of such a magnitude, over the standard deviation of the noise."""
     from scipy.special import ive
 
-    square = signal**2
-    mean = (2 + square) * ive(0, square / 4) + square * ive(1, square / 4)  # scaled by e^(-square / 4)
-    return 2 + square - np.pi / 8 * mean**2
+    square = signal**2  # the Bessel functions are scaled by e^(-square / 4)
+    return math.sqrt(np.pi / 8) * ((2 + square) * ive(0, square / 4) + square * ive(1, square / 4))
 
 
 def _variance_by_brightness(y: Array, operator: Any) -> tuple[np.ndarray, np.ndarray]:
