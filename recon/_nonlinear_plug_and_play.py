@@ -16,6 +16,10 @@ class BuildNonlinearDPIR:
     def __init__(self, noise: Any):
         self.noise = noise
 
+    def at(self, noise: Any) -> BuildNonlinearDPIR:
+        """The same for another noise."""
+        return BuildNonlinearDPIR(noise)
+
     def __call__(self, data: Any, prior: Any, strength: float) -> Any:
         from solvers import NonlinearDPIR
 

@@ -30,6 +30,7 @@ FIRST_FEW, LAST_FEW = 2.3, 0.7  # levels over the usual last one, from a classic
 LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
+FROM_CLASSICAL = ("dpir", "nonlinear-dpir")
 QUIETEST = 2e-3  # noise over the root mean square of the measurement, below which denoisers were not trained
 
 
@@ -44,7 +45,7 @@ def denoiser_of(prior: Any) -> Any:
 
 def starts_from_classical(plan: Plan) -> bool:
     """Whether a plan is of plug-and-play in a few steps, which start from an image that is good already."""
-    return plan.decisions["solver"].choice == "dpir" and isinstance(plan.noise, Gaussian)
+    return plan.decisions["solver"].choice in FROM_CLASSICAL and isinstance(plan.noise, Gaussian)
 
 
 def from_classical(request: Request, choice: Choice | None, image: Array) -> Request:

@@ -8,6 +8,7 @@ import torch
 from skimage import data, util
 
 from recon import reconstruct
+from recon._noise_level import estimate_sigma
 from recon._selection_problem import measured_count
 from recon.noise import Gaussian, Poisson
 from recon.operators import (
@@ -188,6 +189,14 @@ def test_exposures_span_more_than_one_does():
     np.testing.assert_allclose(t.numpy(), F.first_guess(y))
     x = reconstruct(y, F, noise=0.002, prior="tikhonov", strength=1e-6)
     np.testing.assert_allclose(x, scene, rtol=0.1)
+
+
+def test_noise_level_is_that_of_what_was_not_clipped():
+    F = Exposures(PHOTO.shape, times=[1.0, 8.0, 32.0])
+    y = np.minimum(np.stack([t * PHOTO for t in F.times]) + 0.05 * RNG.standard_normal((3, *PHOTO.shape)), 1.0)
+    assert estimate_sigma(y, Identity(y.shape)) < 0.01  # most of it is clipped
+    assert estimate_sigma(y, F) == pytest.approx(0.05, rel=0.3)
+    assert np.isfinite(estimate_sigma(np.ones_like(y), F))
 
 
 def test_rounding_is_noise_of_a_known_level():

@@ -10,7 +10,7 @@ import pytest
 from priors import PlugAndPlay
 from recon import plan, psf, reconstruct
 from recon.bench.problems import photograph
-from recon.operators import Blur, Saturation, Transmission, from_matrix
+from recon.operators import Blur, CodedDiffraction, Saturation, Transmission, from_matrix
 from recon.operators.parallel_beam import ParallelBeam
 from solvers import AbsoluteDeviation, LeastSquares, NonlinearDPIR, unroll
 from solvers.errors import ArgumentError
@@ -60,6 +60,22 @@ def test_learned_denoiser_of_few_counts_is_better_than_total_variation():
     counts = RNG.poisson(F(truth)).astype(np.float32)
     learned, usual = (reconstruct(counts, F, prior=prior, max_iter=60) for prior in ("learned", "tv"))
     assert error(learned, truth) < error(usual, truth)
+
+
+def test_learned_denoiser_of_missing_phases_knows_the_noise_from_a_classical_image():
+    """Diffraction patterns look like noise: what they alone tell of its level is far too much."""
+    truth = (photograph("camera", 48) * np.exp(1j * photograph("astronaut", 48))).astype(np.complex64)
+    F = CodedDiffraction(4, truth.shape)
+    sigma = 0.1 * float(F(truth).std())
+    y = F(truth) + sigma * RNG.standard_normal(F.out_shape, dtype=np.float32)
+
+    def off(x):
+        turn = np.vdot(x, truth)
+        return error(abs(x * turn / abs(turn) - truth), 0)
+
+    learned, info = reconstruct(y, F, prior="learned", return_info=True)
+    assert info.plan.noise.sigma == pytest.approx(sigma, rel=0.2)
+    assert off(learned) < off(reconstruct(y, F, prior="tv"))
 
 
 def test_what_is_refused():
