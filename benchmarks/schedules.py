@@ -1,27 +1,32 @@
-"""Learned schedules of plug-and-play restoration: ``python -m benchmarks.schedules [family ...]``.
+"""Learned schedules of plug-and-play restoration: ``python -m benchmarks.schedules [part ...]``.
 
 Problems of ``recon.learn.problems`` on test images (``benchmarks.data``), noise level known. Each family is restored
-with a schedule that was trained without it (``benchmarks/held_out``). The oracle is the best PSNR of the classical DPIR
-over 4 to 100 steps and a grid of its weight, chosen with the truth.
+with a schedule that was trained without it (``benchmarks/held_out``), from the answer of total variation, as
+``reconstruct`` does. The oracle is the best PSNR of the classical DPIR over 4 to 100 steps and a grid of its weight,
+chosen with the truth, from the first guess or, with the levels that suit it, from the answer of total variation. A step
+is a call of the denoiser; that answer takes none. ``tv`` and ``plug`` are problems without a closed form
+(:mod:`benchmarks.schedules_calls`).
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import data
+from benchmarks import data, schedules_calls
 from priors import Denoiser, PlugAndPlay
 from recon import reconstruct
 from recon._first_guess import first_guess
-from recon._learned_steps import BuildLearnedDPIR
+from recon._learned_steps import FIRST, BuildLearnedDPIR, classical_start
 from recon._plug_and_play import measured_noise, typical_gain, usual_strength
 from recon.bench.problems import noisy, psnr
 from recon.learn.problems import FAMILIES
@@ -58,9 +63,19 @@ class Problem:
         noise, data = Gaussian(self.sigma), LeastSquares(self.operator, self.y)
         return BuildLearnedDPIR(noise, schedule, length)(data, PRIOR, usual_strength(self.y, noise))
 
-    def psnr(self, algorithm: DPIR) -> float:
-        """Of the answer, from the usual start."""
-        return psnr(self.truth, unroll(algorithm, first_guess(self.operator, self.y), algorithm.length))
+    @cached_property
+    def guess(self) -> np.ndarray:
+        """What classical steps start from."""
+        return first_guess(self.operator, self.y)
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """What learned steps start from."""
+        return classical_start(self.operator, self.y, self.sigma)
+
+    def psnr(self, algorithm: DPIR | LearnedDPIR, start: np.ndarray) -> float:
+        """Of the answer."""
+        return psnr(self.truth, unroll(algorithm, start, algorithm.length))
 
 
 def problems(family: str, count: int = 4) -> list[Problem]:
@@ -80,13 +95,21 @@ def problems(family: str, count: int = 4) -> list[Problem]:
     return found
 
 
-def oracle(problem: Problem) -> tuple[float, int, float]:
-    """Best PSNR of the classical schedule, its steps and its factor of the weight: climbed for each number of steps."""
+def oracle(problem: Problem) -> tuple[float, int, float, str]:
+    """Best PSNR of the classical schedule, its steps, its factor of the weight and its start."""
+    return max((*_climbed(problem, from_tv), "TV" if from_tv else "guess") for from_tv in (False, True))
+
+
+def _climbed(problem: Problem, from_tv: bool) -> tuple[float, int, float]:
+    """The same from one start: the weight is climbed for each number of steps."""
     found: dict[tuple[int, int], float] = {}
+    start = problem.start if from_tv else problem.guess
 
     def at(power: int, length: int) -> float:
         if (power, length) not in found:
-            found[power, length] = problem.psnr(problem.classical(2.0**power, length))
+            classical = problem.classical(2.0**power, length)
+            classical = replace(classical, first=FIRST * classical.level) if from_tv else classical
+            found[power, length] = problem.psnr(classical, start)
         return found[power, length]
 
     power = 0
@@ -107,40 +130,42 @@ def by_risk(problem: Problem) -> float:
 
 
 def seconds(problem: Problem, schedule: LearnedSchedule) -> tuple[float, float]:
-    """Processor time of a learned solve of 8 steps, and of the classical one with as many."""
+    """Processor time of a learned solve of 8 steps, features counted, and of the classical one with as many."""
     both = problem.learned(schedule, 8), problem.classical()
-    start = first_guess(problem.operator, problem.y)
     times = [[], []]  # type: tuple[list[float], ...] | list[list[float]]
     for _ in range(3):
         for algorithm, spent in zip(both, times, strict=True):
             begin = time.process_time()
-            unroll(replace(algorithm), start, 8)
+            unroll(replace(algorithm), problem.start, 8)
             spent.append(time.process_time() - begin)
     return min(times[0]), min(times[1])
 
 
-COLUMNS = ("start", "dpir-8", "risk", "rule", "const-8", "learned-8", "learned-4", "oracle")
+COLUMNS = ("guess", "tv", "dpir-8", "risk", "rule", "const-8", "learned-8", "learned-4", "oracle")
 
 
 def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSchedule) -> list[float]:
     """PSNR by column; prints them."""
-    best, length, factor = oracle(problem)
+    best, length, factor, start = oracle(problem)
     row = [
-        psnr(problem.truth, first_guess(problem.operator, problem.y)),
-        problem.psnr(problem.classical()),
+        psnr(problem.truth, problem.guess),
+        psnr(problem.truth, problem.start),
+        problem.psnr(problem.classical(), problem.guess),
         by_risk(problem),
         psnr(problem.truth, reconstruct(problem.y, problem.operator, noise=problem.sigma, prior=PRIOR, solver="dpir")),
-        problem.psnr(problem.learned(constants, 8)),
-        problem.psnr(problem.learned(schedule, 8)),
-        problem.psnr(problem.learned(schedule, 4)),
+        problem.psnr(problem.learned(constants, 8), problem.start),
+        problem.psnr(problem.learned(schedule, 8), problem.start),
+        problem.psnr(problem.learned(schedule, 4), problem.start),
         best,
     ]
     cells = "".join(f"{value:10.2f}" for value in row)
-    print(f"{problem.name:18}{cells}   {length:3} steps, weight x {factor:g}; {problem.operator!r}", flush=True)
+    found = f"{length:3} steps, weight x {factor:g}, from {start}"
+    print(f"{problem.name:18}{cells}   {found}; {problem.operator!r}", flush=True)
     return row
 
 
-def main(families: Sequence[str] = ()) -> None:
+def closed(families: Sequence[str] = ()) -> None:
+    """Plug-and-play where the data step has a closed form: PSNR beside the oracle."""
     print(f"{'PSNR, dB':18}" + "".join(f"{name:>10}" for name in COLUMNS))
     constants = LearnedSchedule.load(HELD_OUT / "plug-and-play-constants.safetensors")
     rows, times = [], []
@@ -156,7 +181,10 @@ def main(families: Sequence[str] = ()) -> None:
             )
     table = np.array(rows)
     eight, four = (table[:, -1] - table[:, COLUMNS.index(name)] for name in ("learned-8", "learned-4"))
-    print(f"8 steps under the oracle: mean {eight.mean():.2f} dB, at most 0.1; worst {eight.max():.2f}, at most 0.3")
+    print(
+        f"8 steps under the oracle: mean {eight.mean():.2f} dB, at most 0.1; worst {eight.max():.2f}, at most 0.3; "
+        f"{(eight > 0.3).sum()} of {len(eight)} beyond it"
+    )
     print(f"4 steps under the oracle: mean {four.mean():.2f} dB, at most 0.3; worst {four.max():.2f}")
     for name in ("dpir-8", "risk", "rule", "const-8"):
         loss = table[:, -1] - table[:, COLUMNS.index(name)]
@@ -165,5 +193,27 @@ def main(families: Sequence[str] = ()) -> None:
     print(f"processor time of 8 steps: learned {learned:.2f} s, classical {classical:.2f} s")
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The sections, families or all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", help="closed, tv, plug, or families with a closed form; all by default")
+    parser.add_argument("--count", type=int, default=2, help="problems of a family without a closed form")
+    parser.add_argument("--side", type=int, default=96, help="pixels of theirs")
+    given = parser.parse_args(arguments)
+    parts = given.parts or ["closed", *schedules_calls.SECTIONS]
+    for name in parts:
+        if name not in ("closed", *schedules_calls.SECTIONS, *FAMILIES):
+            known = ", ".join(("closed", *schedules_calls.SECTIONS, *FAMILIES))
+            sys.exit(f"part is {name!r}; expected some of {known}. Pass one of them.")
+    families = [name for name in parts if name in FAMILIES]
+    if families or "closed" in parts:
+        print(f"-- {closed.__doc__}", flush=True)
+        closed(families)
+    for name in parts:
+        if name in schedules_calls.SECTIONS:
+            print(f"-- {schedules_calls.SECTIONS[name].__doc__}", flush=True)
+            schedules_calls.SECTIONS[name](given.count, given.side)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

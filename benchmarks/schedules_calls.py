@@ -1,4 +1,4 @@
-"""Learned steps where operator calls are what costs: ``python -m benchmarks.schedules_calls [tv] [plug]``.
+"""Learned steps where operator calls are what costs: ``python -m benchmarks.schedules tv plug``.
 
 Problems of ``recon.learn.costly_problems`` on test images (``benchmarks.data``). tv: operator calls to a gap of 1e-3 of
 the objective with total variation, of the best classical solver of ``recon bench`` (from its first guess, its calls
@@ -9,10 +9,8 @@ that of ADMM with conjugate gradients inside after 200 steps; nothing of it is l
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -254,19 +252,4 @@ def _first(trace: list[tuple[int, float]], goal: float) -> float:
     return float(kept)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sections", nargs="*", help="tv, plug; both by default")
-    parser.add_argument("--count", type=int, default=2, help="problems of a family")
-    parser.add_argument("--side", type=int, default=96, help="pixels")
-    given = parser.parse_args(arguments)
-    known = {f.__name__: f for f in (tv, plug)}
-    for name in given.sections or known:
-        if name not in known:
-            sys.exit(f"section is {name!r}; expected one of {', '.join(known)}. Pass one of them.")
-        print(f"-- {known[name].__doc__}", flush=True)
-        known[name](given.count, given.side)
-
-
-if __name__ == "__main__":
-    main()
+SECTIONS = {section.__name__: section for section in (tv, plug)}

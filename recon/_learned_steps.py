@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cached_property
 from typing import Any
 
-from recon._plug_and_play import denoiser_of, is_partial, matched_strength, measured_noise, typical_gain, usual_strength
+import numpy as np
+
+from recon._plug_and_play import (
+    LEAST_UNSEEN,
+    denoiser_of,
+    is_partial,
+    matched_strength,
+    measured_noise,
+    typical_gain,
+    usual_strength,
+)
+from recon._selection_problem import measured_count
 from recon.noise import Gaussian
+from solvers import arrays
 
 LEAST_MEASURED = 0.2  # numbers for each pixel
+FIRST = 3.3  # first classical level over the last one, from a classical image on
+FIRST_UNSEEN = 0.1  # the same over the spread of the samples, where pixels are missing
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
 
 
 def takes_learned_steps(prior: Any, operator: Any) -> bool:
     """Whether learned steps of plug-and-play were shown to help: the library's denoiser, plane images, closed forms.
 
-    Samples of pixels or of k-space and images a quarter as wide want more steps, and on blurs the classical ones are as
-    good.
+    Missing pixels and images a quarter as wide want more steps, and on blurs the classical ones are as good.
     """
     from priors import Denoiser
 
@@ -27,7 +41,7 @@ def takes_learned_steps(prior: Any, operator: Any) -> bool:
         return False
     enough = math.prod(operator.out_shape) >= LEAST_MEASURED * math.prod(operator.in_shape)
     closed = operator.has_solve_shifted and len(operator.in_shape) == 2 and enough
-    return closed and not is_partial(operator) and operator.transfer() is None
+    return closed and not (operator.selects if is_partial(operator) else operator.transfer() is not None)
 
 
 def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:
@@ -35,11 +49,24 @@ def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:
     return usual_strength(y, noise) if solver == "learned-dpir" else matched_strength(y, noise, operator)
 
 
+def classical_start(operator: Any, y: np.ndarray, sigma: float) -> np.ndarray:
+    """The answer of total variation, from which plug-and-play starts."""
+    from recon.reconstruct import reconstruct
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a start nothing is claimed
+        return np.ascontiguousarray(reconstruct(y, operator, prior="tv", noise=sigma))
+
+
 class BuildLearnedDPIR:
     """``(data, prior, strength) -> LearnedDPIR`` whose last classical level is what the data leave in the image."""
 
     def __init__(self, noise: Gaussian, schedule: Any = None, length: int = 8):
         self.noise, self.schedule, self.length = noise, schedule, length
+
+    def at(self, noise: Any) -> BuildLearnedDPIR:
+        """The same for another noise."""
+        return BuildLearnedDPIR(noise, self.schedule, self.length)
 
     def __call__(self, data: Any, prior: Any, strength: float) -> Any:
         from solvers import LearnedDPIR, LearnedSchedule
@@ -49,8 +76,20 @@ class BuildLearnedDPIR:
         if data.y is None:
             return LearnedDPIR(data, prior, strength, schedule=self.schedule)
         noise = measured_noise(data.y, self.noise)
-        level = noise / typical_gain(data.operator)
-        return LearnedDPIR(data, prior, strength, level, self.length, noise, self.schedule)
+        level, first = _levels(data.operator, data.y, noise)
+        return LearnedDPIR(data, prior, strength, level, self.length, noise, self.schedule, first)
+
+
+def _levels(operator: Any, y: Any, noise: float) -> tuple[float, float]:
+    """Last and first classical level: pixels that are missing are off by more than noise, and stay off without any."""
+    level = noise / typical_gain(operator)
+    if not (is_partial(operator) and operator.selects):
+        return level, FIRST * level
+    count = measured_count(operator, y)
+    size = arrays.to_float(arrays.norm(y)) / math.sqrt(count)
+    spread = math.sqrt(max(size**2 - abs(complex(y.sum()) / count) ** 2, 0.0))
+    level = max(level, LEAST_UNSEEN * size)
+    return level, max(FIRST * level, FIRST_UNSEEN * spread)
 
 
 LEARNED_NEWTON = "quasi-Newton steps of one product each, their model started as learned on other operators"

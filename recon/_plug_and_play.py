@@ -30,7 +30,7 @@ FIRST_FEW, LAST_FEW = 2.3, 0.7  # levels over the usual last one, from a classic
 LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
-FROM_CLASSICAL = ("dpir", "nonlinear-dpir")
+FROM_CLASSICAL = ("dpir", "learned-dpir", "nonlinear-dpir")
 QUIETEST = 2e-3  # noise over the root mean square of the measurement, below which denoisers were not trained
 
 
@@ -57,15 +57,17 @@ def from_classical(request: Request, choice: Choice | None, image: Array) -> Req
         return request
     misfit = arrays.to_float(arrays.norm(operator(image) - y)) / math.sqrt(measured_count(operator, y))
     noise = Gaussian(misfit / math.sqrt(max(1.0 - choice.divergence, LEAST_LEFT)))
-    usual = matched_strength(y, noise, operator)
-    plans = [_of_noise(plan, noise, usual) for plan in (request.plan, *request.candidates)]
+    plans = [_of_noise(plan, noise, y) for plan in (request.plan, *request.candidates)]
     return replace(request, plan=plans[0], candidates=tuple(plans[1:]))
 
 
-def _of_noise(plan: Plan, noise: Gaussian, usual: float) -> Plan:
+def _of_noise(plan: Plan, noise: Gaussian, y: Array) -> Plan:
     """The plan of a denoiser at another noise level; other plans as they are."""
+    from recon._learned_steps import denoiser_strength
+
     if plan.usual is None or not hasattr(plan.solver, "at"):
         return plan
+    usual = denoiser_strength(plan.decisions["solver"].choice, y, noise, plan.operator)
     said = {"noise": Decision(f"Gaussian, about {noise.sigma:.3g}", "residual of the classical image")}
     strength = plan.strength
     if strength == plan.usual:

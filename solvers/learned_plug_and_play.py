@@ -3,13 +3,15 @@
     v    <- z + momentum_k (z - z before)
     x    <- argmin 1/2 |A x - y|^2 + rho_k/2 |x - v|^2
     z    <- D(x, sigma_k)
+    and once, at the end,    z <- z + answer (argmin 1/2 |A x - y|^2 + rho/2 |x - z|^2  -  z)
 
 ``rho_k = strength / sigma_k^2`` and ``sigma_k`` are those of Zhang et al. 2022 (DPIR) times learned factors: levels
-that fall geometrically, from 0.85 times the spread of the start to that of the noise, but not below what noise the data
-step lets through, ``noise * gain(rho_k)`` with ``gain(rho)^2 = tr(A^H A (A^H A + rho)^-2) / n`` by one random probe:
-the denoiser is told what it sees, also where learned penalties are far from the usual ones. The momentum, classically
-zero, is learned as well. What the schedule is told are ratios (:mod:`solvers.problem_features`): how much the operator
-sees, how large the noise is, and after each step by how much the image misses the data and what the denoiser removed.
+that fall geometrically to that of the noise, but not below what noise the data step lets through,
+``noise * gain(rho_k)`` with ``gain(rho)^2 = tr(A^H A (A^H A + rho)^-2) / n`` by one random probe: the denoiser is told
+what it sees, also where learned penalties are far from the usual ones. The momentum and the share of the data in the
+answer, classically zero, are learned as well; there ``rho`` weighs the noise against what a denoiser leaves. What the
+schedule is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the noise is, and
+after each step by how much the image misses the data and what the denoiser removed.
 """
 
 from __future__ import annotations
@@ -35,8 +37,9 @@ OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
 BLUNT = 4  # power whose mean stands for the larger of two levels
 FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photographs
-BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 2.0}
-"""Largest logarithms of the factors of penalty and level, and largest momentum."""
+LEFT = 0.37  # error of a denoised image over the level that its denoiser was told
+BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 2.0, "answer": 1.5}
+"""Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Told:
     fit: Array  # image to be denoised
     level: Any  # level of its noise
     passed: float  # level of the noise that the data step let through
+    answer: Any = None  # share of a last data step in what is returned; None where more steps follow
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +80,10 @@ class LearnedDPIR(TwoProximalMaps):
     noise : float
         Standard deviation of the noise in the data.
     schedule : callable
-        Features to the logarithms of the factors of ``"penalty"`` and ``"level"`` and to the ``"momentum"``:
-        a :class:`LearnedSchedule`. Zeros are the classical schedule.
+        Features to the logarithms of the factors of ``"penalty"`` and ``"level"``, the ``"momentum"`` and the share of
+        the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule.
+    first : float, optional
+        First level of the classical schedule. None takes 0.85 times the standard deviation of the start.
 
     Raises
     ------
@@ -103,12 +109,15 @@ class LearnedDPIR(TwoProximalMaps):
     length: int = 8
     noise: float = 0.01
     schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
+    first: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_float("level", self.level)
         positive_float("noise", self.noise)
         positive_int("length", self.length)
+        if self.first is not None:
+            positive_float("first", self.first)
         if not getattr(self.data.operator, "has_solve_shifted", False):
             raise ArgumentError(
                 f"the operator is {self.data.operator!r}, which has no closed form of the data step; expected one "
@@ -128,7 +137,8 @@ class LearnedDPIR(TwoProximalMaps):
         return {"seen": first, "evenness": evenness, "measured": measured, "weakness": weakness}
 
     def init(self, x0: Array) -> LearnedDPIRState:
-        first = FIRST_LEVEL * arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
+        spread = arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
+        first = self.first if self.first is not None else FIRST_LEVEL * spread
         noise = log_ratio(self.level, _size(x0 - x0.mean()))
         problem = self._of_operator | {
             "noise": noise,
@@ -159,10 +169,13 @@ class LearnedDPIR(TwoProximalMaps):
         v = state.x + found["momentum"] * (state.x - state.before)
         fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
         level = (classical**BLUNT + passed**BLUNT) ** (1 / BLUNT) * _exp(found["level"])
-        return Told(fit, level, arrays.to_float(passed))
+        return Told(fit, level, arrays.to_float(passed), found["answer"] if k == self.length - 1 else None)
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""
+        if told.answer is not None:
+            step = (LEFT * told.level / self.noise) ** 2
+            x = x + told.answer * (data_prox(self.data, self._back, x, step, told.fit) - x)
         run = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed)
         return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run)
 

@@ -72,11 +72,12 @@ class ModelledDPIR(DPIR):
     True
     """
 
-    length: int = 6
+    length: int = 3
+    momentum: float = 0.7
     floor: float = 0.02
     begin: int = 2
     memory: int = 20
-    inner: int = 4
+    inner: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()

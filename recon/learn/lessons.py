@@ -20,8 +20,7 @@ from torch import Tensor
 from priors._decorrelation import Transform
 from priors._precision import ROUNDING
 from priors.denoisers import load_denoiser
-from recon._first_guess import first_guess
-from recon._learned_steps import BuildLearnedDPIR
+from recon._learned_steps import BuildLearnedDPIR, classical_start
 from recon._plug_and_play import usual_strength
 from recon.files import replacing
 from recon.learn.images import Collection
@@ -31,9 +30,9 @@ from solvers import LearnedDPIR, LeastSquares
 from solvers.errors import FileError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES
 
-START = {"penalty": -0.6, "level": -0.1, "momentum": 0.3}
+START = {"penalty": 0.0, "level": -0.1, "momentum": 0.3, "answer": 0.7}
 """Parameters from which every ascent starts, whatever the problem."""
-SCALE = {"penalty": 2.5, "level": 1.0, "momentum": 1.5}
+SCALE = {"penalty": 2.5, "level": 1.0, "momentum": 1.5, "answer": 1.0}
 """Unit of each parameter in which the ascent is steepest: large where it matters little and has far to go."""
 LONGEST = 0.5
 """Length of the first step of an ascent of an 8-step run, in those units; they become shorter."""
@@ -124,7 +123,7 @@ class Exercise:
         noise = noise + 1j * rng.standard_normal(clean.shape) if np.iscomplexobj(clean) else noise
         sampled = 1.0 if operator.sampling is None else operator.sampling
         y = clean + (sigma * sampled * noise).astype(clean.dtype)
-        start = torch.from_numpy(np.ascontiguousarray(first_guess(operator, y)))
+        start = torch.from_numpy(classical_start(operator, y, sigma))
         return cls(
             family, problem(operator, torch.from_numpy(y), sigma, None, _classical), start, torch.from_numpy(truth)
         )

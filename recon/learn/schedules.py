@@ -80,7 +80,7 @@ class ScheduleSettings(FromFile):
     batch: int = 18
     patch: int = 64
     steps: tuple[int, int] = (4, 12)
-    ascent: int = 7
+    ascent: int = 6
     denoiser: str = "fast-grey"
     seed: int = 0
 
