@@ -4,7 +4,7 @@ import numpy as np
 from images import ball, coil_maps, phantom
 from shown import log_magnitude, row
 
-from recon import Gaussian, reconstruct
+from recon import Gaussian, Rician, reconstruct
 from recon import operators as ops
 from recon.coils import sensitivities_from_center
 from recon.sampling import variable_density_lines
@@ -70,6 +70,14 @@ def golden_spokes():
     return row(frames, y, A, x, view=lambda frames: abs(frames[4]), measured=lambda y: log_magnitude(y[4, 0]))
 
 
+def magnitudes():
+    """The magnitude alone was kept: where there is no signal, noise is left, which a bias correction takes off."""
+    A = ops.Identity(phantom.shape)
+    y = Rician(0.08).sample(phantom, rng=0)
+    x = reconstruct(y, A, noise="rician")
+    return row(phantom, y, A, x, window=WINDOW)
+
+
 FAMILIES = {
     "Cartesian k-space": cartesian,
     "Several coils": coils,
@@ -77,4 +85,5 @@ FAMILIES = {
     "Spirals": spirals,
     "Frames": beating,
     "Frames on golden spokes": golden_spokes,
+    "Magnitudes": magnitudes,
 }

@@ -19,6 +19,15 @@ def parallel_beam():
     return row(phantom, y, A, x, window=WINDOW)
 
 
+def slices():
+    """The same views for an image that is band-limited: each is a slice of its spectrum, their sum a convolution."""
+    rays = ops.ParallelBeam(phantom.shape, angles=60)
+    y = Gaussian(0.5).sample(rays(phantom), rng=0)
+    A = ops.FourierSlice(rays)
+    x = reconstruct(y, A)
+    return row(phantom, y, A, x, window=WINDOW)
+
+
 def low_dose():
     """Few photons: each ray is weighted by the noise that its photons leave."""
     A = ops.ParallelBeam(phantom.shape, angles=180, spacing=0.05)
@@ -59,10 +68,24 @@ def helical():
     return row(volume, y, A, x, view=lambda volume: volume[:, 20], measured=lambda y: y[60])
 
 
+def laminography():
+    """A flat object, through which tilted parallel rays pass; one of its layers is shown."""
+    shape = (16, 64, 64)
+    plate = ball((1, 64, 64), 0, 0, 0, 0.9) - 0.5 * ball((1, 64, 64), 0, 0.4, 0.3, 0.25)
+    volume = np.repeat(plate, 16, axis=0)
+    volume[6:10] -= 0.5 * ball((1, 64, 64), 0, -0.3, -0.2, 0.3)
+    A = ops.ParallelBeam3D(shape, 60, tilt=np.pi / 6)
+    y = Gaussian(0.3).sample(A(volume), rng=0)
+    x = reconstruct(y, A)
+    return row(volume, y, A, x, view=lambda volume: volume[8], measured=lambda y: y[0])
+
+
 FAMILIES = {
     "Parallel beam": parallel_beam,
+    "Slices of the spectrum": slices,
     "Low dose, weighted rays": low_dose,
     "Fan beam": fan_beam,
     "Cone beam": cone_beam,
     "Helical cone beam": helical,
+    "Laminography": laminography,
 }
