@@ -235,10 +235,8 @@ def test_reconstruct_takes_them_where_they_help_and_says_so() -> None:
     assert (info.plan.decisions["solver"].choice, info.iterations) == ("learned-dpir", 8)
     assert "learned" in info.plan.decisions["solver"].reason
     assert np.linalg.norm(x - truth) < 0.7 * np.linalg.norm(first_guess(coarse, y) - truth)
-    kept = np.random.default_rng(0).random(truth.shape) < 0.5
-    mask, samples = ops.Mask(kept), ops.CartesianMRI(kept)
-    decisions = plan(samples(truth), samples, prior="learned", noise=0.01).decisions
-    assert decisions["solver"].choice == "learned-dpir" and "total variation" in decisions["start"].choice
+    assert "total variation" in info.plan.decisions["start"].choice
+    mask = ops.Mask(np.random.default_rng(0).random(truth.shape) < 0.5)
     blur = ops.Blur(np.ones((3, 3)) / 9, truth.shape)
     chosen = [
         plan(y, coarse, prior="learned", noise=0.01, solver="dpir"),
