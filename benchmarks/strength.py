@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     losses, ratios = [], []
     print(
         f"{'problem':30s} {'criterion':18s} {'strength':>9s} {'oracle':>9s} "
-        f"{'PSNR':>6s} {'best':>6s} {'loss':>6s} {'s':>6s} {'single':>6s}"
+        f"{'PSNR':>6s} {'best':>6s} {'loss':>6s} {'s':>6s} {'single':>6s} {'ratio':>6s}"
     )
     for problem in tuning_problems() if "all" in arguments else selection_problems():
         image, info = solve(problem, return_info=True)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         ratios.append(spent / single)
         print(
             f"{problem.name:30s} {info.plan.criterion:18s} {info.plan.strength:9.3g} {best:9.3g} {reached:6.2f} "
-            f"{limit:6.2f} {losses[-1]:6.3f} {spent:6.2f} {single:6.2f}",
+            f"{limit:6.2f} {losses[-1]:6.3f} {spent:6.3f} {single:6.3f} {ratios[-1]:6.2f}",
             flush=True,
         )
     print(
