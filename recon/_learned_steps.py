@@ -31,7 +31,7 @@ LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on o
 def takes_learned_steps(prior: Any, operator: Any) -> bool:
     """Whether learned steps of plug-and-play were shown to help: the library's denoiser, plane images, closed forms.
 
-    Missing pixels and images a quarter as wide want more steps, and on blurs the classical ones are as good. Of k-space
+    On blurs, whose samples may be coarser, and on missing pixels the classical steps are as good or better. Of k-space
     the learned ones are as good in a third of the steps, but only where the noise is known: estimates are too high.
     """
     from priors import Denoiser
@@ -42,7 +42,9 @@ def takes_learned_steps(prior: Any, operator: Any) -> bool:
         return False
     enough = math.prod(operator.out_shape) >= LEAST_MEASURED * math.prod(operator.in_shape)
     closed = operator.has_solve_shifted and len(operator.in_shape) == 2 and enough
-    return closed and not is_partial(operator) and operator.transfer() is None
+    factors = operator.factors() if closed else None
+    samples = is_partial(operator) or (factors is not None and factors[0].selects)
+    return closed and not samples and operator.transfer() is None
 
 
 def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:

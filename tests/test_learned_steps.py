@@ -229,22 +229,23 @@ def test_batches_do_not_depend_on_interruptions() -> None:
 
 def test_reconstruct_takes_them_where_they_help_and_says_so() -> None:
     truth = pictures(32).patches(np.random.default_rng(0), 1, 32)[0, 0]
-    coarse = ops.Downsample(2, truth.shape)
-    y = coarse(truth) + np.float32(0.01) * np.random.default_rng(0).standard_normal(coarse.out_shape, dtype=np.float32)
-    x, info = reconstruct(y, coarse, prior="learned", noise=0.01, return_info=True)
+    camera, coarse = ops.SinglePixel(truth.shape, 500), ops.Downsample(2, truth.shape)
+    y = camera(truth) + np.float32(0.01) * np.random.default_rng(0).standard_normal(camera.out_shape, dtype=np.float32)
+    x, info = reconstruct(y, camera, prior="learned", noise=0.01, return_info=True)
     assert (info.plan.decisions["solver"].choice, info.iterations) == ("learned-dpir", 8)
     assert "learned" in info.plan.decisions["solver"].reason
-    assert np.linalg.norm(x - truth) < 0.7 * np.linalg.norm(first_guess(coarse, y) - truth)
+    assert np.linalg.norm(x - truth) < 0.7 * np.linalg.norm(first_guess(camera, y) - truth)
     assert "total variation" in info.plan.decisions["start"].choice
     mask = ops.Mask(np.random.default_rng(0).random(truth.shape) < 0.5)
     blur = ops.Blur(np.ones((3, 3)) / 9, truth.shape)
     chosen = [
-        plan(y, coarse, prior="learned", noise=0.01, solver="dpir"),
+        plan(y, camera, prior="learned", noise=0.01, solver="dpir"),
+        plan(coarse(truth), coarse, prior="learned", noise=0.01),
         plan(mask(truth), mask, prior="learned", noise=0.01),  # where the classical schedule is as good
         plan(blur(truth), blur, prior="learned", noise=0.01),
-        plan(y[None], coarse, prior="learned", noise=0.01, channel_axis=0),
+        plan(y[None], camera, prior="learned", noise=0.01, channel_axis=0),
     ]
-    assert [p.decisions["solver"].choice for p in chosen] == ["dpir"] * 4
+    assert [p.decisions["solver"].choice for p in chosen] == ["dpir"] * 5
 
 
 def test_the_schedule_of_the_library_is_small_and_has_a_card() -> None:
