@@ -200,7 +200,7 @@ def bench(
     if input_path is not None or spec is not None:
         if input_path is None or spec is None:
             raise click.UsageError("--input and --operator belong together. Give both.")
-        measurement, operator, _ = _problem(input_path, spec, None, {"channel_axis": None})
+        measurement, operator, _ = _problem(input_path, spec, None, {"channel_axis": None, "calibration": None})
         entries.append(benchmark.Problem(os.path.basename(input_path), measurement.array, operator, prior))
     results = benchmark.bench(
         entries or None, solvers or None, seconds=seconds, peers=not no_peers,

@@ -394,3 +394,13 @@ def test_version_and_help_are_light(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert recon.__version__ in done.stdout or "Usage: recon" in done.stdout
+
+
+def test_bench_of_a_measurement_of_ones_own(folder, capsys):
+    files.write("small.npy", blurred(phantom((24, 24))))
+    assert run("bench --input small.npy --operator spec.yaml --solver auto --seconds 0.02 --no-peers --json t") == 0
+    table = capsys.readouterr().out
+    assert "small.npy" in table and "auto" in table
+    assert "nan" not in table  # nobody knows the truth, so there are no decibels
+    (found,) = json.loads(Path("t").read_text())["problems"]
+    assert found["solvers"][0]["objective"][-1] > 0

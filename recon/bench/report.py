@@ -65,8 +65,9 @@ class Result:
 
     def __str__(self) -> str:
         columns = [*(f"gap {g:g}" for g in GAPS), *(f"{d:g} dB" for d in DECIBELS)]
+        limit = f", limit {self.limit:.2f} dB" if math.isfinite(self.limit) else ""
         lines = [
-            f"{self.problem}   {self.operator}   strength {self.strength:.3g}, limit {self.limit:.2f} dB",
+            f"{self.problem}   {self.operator}   strength {self.strength:.3g}{limit}",
             f"  {'seconds to':<28}" + "".join(f"{c:>10}" for c in columns) + f"{'calls':>8}{'MB':>8}{'compile':>9}",
         ]
         for trace in sorted(self.traces, key=lambda t: self.seconds_to(t)[1]):
