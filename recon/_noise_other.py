@@ -169,8 +169,8 @@ class Rician(NoiseModel):
 
     Reconstruction subtracts the bias, ``E[y] - s``, that belongs to the signal ``s`` around each sample, by
     ``E[y^2] = s^2 + 2 sigma^2`` and a Gaussian window of 1.5 samples, and takes the noise for Gaussian. Where
-    there is no signal a quarter of sigma remains of 1.25. The correction adds next to no noise, as that of each sample by
-    itself does, which a deblurring would amplify.
+    there is no signal a quarter of sigma remains of 1.25. The correction adds next to no noise; that of each sample by
+    itself does, and a deblurring would amplify it.
 
     Parameters
     ----------
