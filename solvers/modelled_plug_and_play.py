@@ -44,7 +44,7 @@ class ModelledDPIR(DPIR):
 
     Parameters
     ----------
-    data, prior, strength, level, length, first
+    data, prior, strength, level, length, first, momentum
         See :class:`DPIR`.
     floor, begin, memory
         As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`.
