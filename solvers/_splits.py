@@ -6,7 +6,6 @@ z is the split variable and u the dual variable divided by the penalty. Where th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,7 +14,6 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.protocols import Term
 
-FLAT = 1e-4  # standard deviation over root mean square below which an image is constant
 BALANCED = 2.0  # imbalance that is left alone
 
 
@@ -85,12 +83,6 @@ class Split:
 def item_of(variables: Any, item: int) -> Any:
     """The variables of one image of a batch."""
     return Pair(variables.z[item], variables.u[item]) if isinstance(variables, Pair) else variables[item]
-
-
-def feature_size(x: Array) -> float:
-    """Standard deviation of an image; of one without features its size, the scale on which they are sought."""
-    spread, size = (math.sqrt(_square(a) / arrays.size(x)) for a in (x - x.mean(), x))
-    return spread if spread > FLAT * size else size
 
 
 def imbalance_of(primal: float, dual: float, split: float, scaled: float) -> float:

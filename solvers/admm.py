@@ -18,6 +18,7 @@ Boyd et al. 2011 (sections 3.1, 3.4.3, 6.4); residual balancing on relative resi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -27,7 +28,7 @@ import numpy as np
 
 from solvers import arrays
 from solvers._in_place import Buffer, InPlace, OverwrittenState
-from solvers._splits import Split, correction, feature_size, item_of
+from solvers._splits import Split, correction, item_of
 from solvers.arrays import Array
 from solvers.curvature_model import impulse_response
 from solvers.protocols import Term
@@ -35,6 +36,7 @@ from solvers.regularised import Regularised
 
 REFRESH = 25  # steps after which A^H A x is computed afresh, before its rounding errors add up
 STIFFER = 3.0  # first penalty of a constraint over that of the prior
+FLAT = 1e-4  # standard deviation over root mean square below which an image is constant
 STEP_OF_SPREAD = 0.3  # a grey-value step that matters, over the standard deviation of the image
 BALANCE_AT = frozenset((2, 5, 9, 14, 20, 30, 45, 70, 100, 150, 200))  # finitely often: convergence is kept
 
@@ -300,8 +302,9 @@ class ADMM(Regularised):
         x = x0
         if not arrays.to_float(arrays.norm(x)) > 0:
             x = self._back / self._curvature
-        size = feature_size(x)
-        return STEP_OF_SPREAD * size if size > 0 else 1.0
+        spread, size = (arrays.to_float(arrays.norm(a)) / math.sqrt(arrays.size(x)) for a in (x - x.mean(), x))
+        # A start without features tells how bright the image is; they are sought on that scale.
+        return STEP_OF_SPREAD * (spread if spread > FLAT * size else size) if size > 0 else 1.0
 
     def _balanced(self, state: ADMMState, imbalance: tuple[float, ...]) -> ADMMState:
         """Bring primal and dual residuals together by changing the penalties."""

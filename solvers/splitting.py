@@ -22,11 +22,9 @@ from typing import Any
 from solvers import _dual_terms as duals
 from solvers import arrays
 from solvers._data_prox import data_prox, nearest_spectrum, require_least_squares
-from solvers._splits import feature_size
 from solvers.arrays import Array
 from solvers.regularised import Regularised
 
-STEP_OF_SPREAD = 0.5  # a grey-value step that matters, over the standard deviation of the image
 PROX_STEPS = 12  # of an iterative proximal map that starts from its last dual variable
 
 
@@ -97,24 +95,8 @@ class DouglasRachford(TwoProximalMaps):
     relaxation: float = 1.6
 
     def init(self, x0: Array) -> DouglasRachfordState:
-        gamma = self._first_step(x0)
+        gamma = duals.first_ratio(self.data, x0, self._back)
         return DouglasRachfordState(x0, x0, x0, gamma, None, (x0, arrays.zeros(x0.shape, x0)))
-
-    def _first_step(self, x0: Array) -> float:
-        if not (self._shrinks_steps and self.strength > 0):
-            return duals.first_ratio(self.data, x0, self._back)
-        size = feature_size(x0 if duals.size(x0) > 0 else duals.first_guess(self.data, self._back))
-        return STEP_OF_SPREAD * size / self.strength if size > 0 else 1.0
-
-    @property
-    def _shrinks_steps(self) -> bool:
-        """Whether ``gamma * strength`` is a grey-value step, as for total variation, which suits the image throughout.
-
-        The ratio of the ways misleads there: pixels that were not measured move slowly, and the slope of the data not
-        at all.
-        """
-        functions = [term.function for term in self.prior.terms() if term.operator is not None]
-        return bool(functions) and not any(getattr(function, "is_quadratic", False) for function in functions)
 
     def restart(self, state: DouglasRachfordState, strength: float, item: int | None = None) -> DouglasRachfordState:
         """Turn a state of the problem at another ``strength`` (one ``item`` of a batch) into a start for this one.
@@ -127,9 +109,8 @@ class DouglasRachford(TwoProximalMaps):
             state = replace(state, x=state.x[item], fit=state.fit[item], w=state.w[item], dual=dual)
         slope = (state.w - state.fit) * (1.0 / state.gamma)
         slope = slope * (self.strength / strength)
-        gamma = state.gamma * (strength / self.strength if self._shrinks_steps else 1.0)
-        w = arrays.axpy(gamma, slope, state.fit)
-        return replace(state, w=w, gamma=gamma, anchor=(state.fit, slope))
+        w = arrays.axpy(state.gamma, slope, state.fit)
+        return replace(state, w=w, anchor=(state.fit, slope))
 
     def step(self, state: DouglasRachfordState, k: int) -> DouglasRachfordState:
         gamma = state.gamma
@@ -138,7 +119,7 @@ class DouglasRachford(TwoProximalMaps):
         slope = (state.w - fit) * (1.0 / gamma)
         w = arrays.axpy(self.relaxation, x - fit, state.w)
         new = DouglasRachfordState(x, fit, w, gamma, dual, state.anchor)
-        return self._balanced(new, slope) if k + 1 in duals.BALANCE_AT and not self._shrinks_steps else new
+        return self._balanced(new, slope) if k + 1 in duals.BALANCE_AT else new
 
     def _balanced(self, state: DouglasRachfordState, slope: Array) -> DouglasRachfordState:
         """Bring gamma to the ratio of the ways that image and slope have gone; the slope of the data is kept."""
