@@ -119,8 +119,10 @@ def _share_measured(operator: Any) -> float:
 
 
 def is_partial(operator: Any) -> bool:
-    """Whether an operator picks samples and leaves others out."""
-    return operator.sampling is not None and not bool(np.all(operator.sampling))
+    """Whether an operator picks samples and leaves others out, as masks and the colour filters of a sensor do."""
+    if operator.sampling is not None and not bool(np.all(operator.sampling)):
+        return True
+    return bool(operator.selects) and _share_measured(operator) < 1
 
 
 def usual_strength(y: Array, noise: Any) -> float:
