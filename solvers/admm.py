@@ -146,8 +146,10 @@ class ADMM(Regularised):
             return replace(state, rho=tuple(r * self.strength / strength for r in state.rho))
         if item is not None:
             variables, b = tuple(item_of(v, item) for v in state.splits), tuple(bi[item] for bi in state.b)
-            Gx = None if state.Gx is None else state.Gx[item]
-            state = replace(state, x=state.x[item], splits=variables, b=b, Gx=Gx)
+            x = state.x[item]
+            # A search may have kept samples back: its A^H A is not this one.
+            Gx = None if state.Gx is None else self.data.operator.gram(x)
+            state = replace(state, x=x, splits=variables, b=b, Gx=Gx)
         ratio = self.strength / strength
         rho = tuple(r * ratio for r in state.rho)
         return replace(state, rho=rho, inverse=self._inverse(rho))

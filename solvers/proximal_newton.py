@@ -239,6 +239,8 @@ class ProximalNewton(Regularised):
         """
         if state.classical is not None:
             return self.init(state.x if item is None else state.x[item])
+        if item is not None and self.data.operator.sampling is not None:
+            return self.init(state.x[item])  # a search may have kept samples back: other products
         x, Gx, model = state.x, state.Gx, state.model
         if item is not None:
             x, Gx, model = x[item], Gx[item], model.item(item)
