@@ -11,9 +11,9 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import OptionError
 
-TOLD = 0.5
+TOLD = 0.57
 """Level that the ridge regulariser is told, over the noise that the data leave in the image."""
-RIDGE_WEIGHT, STEP_WEIGHT = 0.5, 30.0
+RIDGE_WEIGHT, STEP_WEIGHT = 0.65, 30.0
 """Strengths of the ridge regulariser and of a gradient step, over ``(sigma / level)^2``."""
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional
 from priors import Denoiser, GradientStep, NonNegative, RidgeRegulariser, load_denoiser, weights
 from priors._ridge_body import BORDER, Ridge
 from priors.networks import Architecture, UNet
+from priors.ridge import WHOLE
 from priors.ridge_network import RidgeArchitecture, RidgeNetwork
 from recon import operators as ops
 from recon import reconstruct
@@ -71,7 +72,7 @@ def test_the_value_is_that_of_its_definition(file: Path) -> None:
     psi = np.concatenate(([0], np.cumsum((slope[1:] + slope[:-1]) / 2 * np.diff(fine))))
     edge = [np.where((np.arange(m) < n) | (np.arange(m) >= m - n), BORDER, 1) for m in x.shape]
     terms = np.interp(u, fine, psi) / ridge.scales.numpy()[:, None, None] ** 2 * np.outer(*edge)
-    assert RidgeRegulariser(0.3, file).value(0.3 * x) == pytest.approx(0.3**2 * terms.sum(), rel=1e-4)
+    assert RidgeRegulariser(0.3 / WHOLE, file).value(0.3 * x) == pytest.approx(0.3**2 * terms.sum(), rel=1e-4)
 
 
 def test_gradients_are_those_of_the_value(file: Path) -> None:
