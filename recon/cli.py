@@ -215,8 +215,14 @@ def bench(
 
 
 @cli.command()
-@click.option("--data", "folders", multiple=True, required=True, metavar="FOLDER[:WEIGHT]",
-              help="Images to train on, and how often they are drawn; may be given again.")
+@click.option(
+    "--data",
+    "folders",
+    multiple=True,
+    required=True,
+    metavar="FOLDER[:WEIGHT]",
+    help="Images to train on, and how often they are drawn; may be given again.",
+)
 @click.option("--minutes", type=float, required=True, help="Training time, over all runs.")
 @click.option("--out", required=True, metavar="OUT.SAFETENSORS", help="The weights; card and curve stand beside.")
 @click.option("--config", metavar="SETTINGS.TOML", help="Network, noise, batch and the like.")
@@ -233,8 +239,14 @@ def train(folders: tuple[str, ...], config: str | None, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--data", "folders", multiple=True, required=True, metavar="FOLDER[:WEIGHT]",
-              help="Images to train on, and how often they are drawn; may be given again.")
+@click.option(
+    "--data",
+    "folders",
+    multiple=True,
+    required=True,
+    metavar="FOLDER[:WEIGHT]",
+    help="Images to train on, and how often they are drawn; may be given again.",
+)
 @click.option("--minutes", type=float, required=True, help="Training time, over all runs.")
 @click.option("--out", required=True, metavar="OUT.SAFETENSORS", help="The schedule; card and lessons stand beside.")
 @click.option("--config", metavar="SETTINGS.TOML", help="Network, batch, steps and the like.")
