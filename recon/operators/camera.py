@@ -317,8 +317,8 @@ class Exposures(Chain):
 class Logarithm(PointwiseOperator):
     """``y = log(x)``, as a straight line below ``toe``: intensities whose noise multiplies, such as speckle.
 
-    Noise that multiplies adds to the logarithm: ``reconstruct(log(y), Logarithm(shape) @ A)``. With few looks that noise
-    is far from Gaussian, and ``reconstruct(y, A, noise="speckle")`` is better by decibels.
+    Noise that multiplies adds to the logarithm: ``reconstruct(log(y), Logarithm(shape) @ A)``. With few looks it is far
+    from Gaussian there, and ``reconstruct(y, A, noise="speckle")`` is better by decibels.
 
     Parameters
     ----------
