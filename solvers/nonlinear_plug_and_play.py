@@ -118,10 +118,11 @@ class NonlinearDPIR(Regularised):
     def _lower(self, x: Array, Fx: Array, d: Array, v: Array, step: float) -> tuple[Array, Array]:
         """The image ``d`` away and what it measures, or as far as the objective does not rise."""
         before = self._value(x, Fx, v, step)
+        slack = 10 * arrays.eps(x) * abs(before)  # or the last steps, which only gradients need, would be refused
         for halvings in range(HALVINGS):
             ahead = arrays.axpy(0.5**halvings, d, x)
             Fahead = self.data.operator(ahead)
-            if self._value(ahead, Fahead, v, step) <= before:
+            if self._value(ahead, Fahead, v, step) <= before + slack:
                 return ahead, Fahead
         return x, Fx
 
