@@ -33,9 +33,9 @@ PROBLEMS = {
     ),
     "ball": (NoiseBall(OPERATOR, Y, 0.2), 0.0),
 }
-ANY = ["ADMM", "PDHG", "LinearisedADMM", "StochasticPDHG"]
+ANY = ["ADMM", "PDHG", "LinearisedADMM"]
 SMOOTH = [*ANY, "FISTA"]
-QUADRATIC = [*SMOOTH, "CondatVu", "PD3O", "POGM", "DouglasRachford"]
+QUADRATIC = [*SMOOTH, "StochasticPDHG", "CondatVu", "PD3O", "POGM", "DouglasRachford"]
 CASES = [
     *(("least squares", solver) for solver in QUADRATIC),
     *(("huber", solver) for solver in [*SMOOTH, "CondatVu", "PD3O", "POGM"]),

@@ -12,7 +12,7 @@ from priors import TGV, NonNegative, TotalVariation
 from priors.differences import gradient
 from priors.second_order import SecondOrder
 from priors.second_order_norm import SecondOrderNorm
-from priors.symmetrised import existing, pairs, symmetrised, symmetrised_adjoint
+from priors.symmetrised import existing, symmetrised, symmetrised_adjoint
 from recon import check_prior, reconstruct
 from recon.operators import Blur
 from solvers.admm import ADMM
@@ -34,26 +34,6 @@ def one_torch_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def tgv_in_cvxpy(cp, x, shape, ratio):
-    """The definition, pixel by pixel, as a CVXPY expression of the raveled image."""
-    index, ndim = np.arange(np.prod(shape)).reshape(shape), len(shape)
-    w, first, second = [cp.Variable(index.size) for _ in shape], [], []
-    for i in np.ndindex(shape):
-        inside = [i[d] < n - 1 for d, n in enumerate(shape)]
-        ahead = [index[tuple(np.add(i, np.eye(ndim, dtype=int)[d]))] if inside[d] else None for d in range(ndim)]
-        behind = [index[tuple(np.subtract(i, np.eye(ndim, dtype=int)[d]))] if i[d] else None for d in range(ndim)]
-        k = index[i]
-        slopes = [x[ahead[d]] - x[k] - w[d][k] for d in range(ndim) if inside[d]]
-        bends = [w[d][k] - w[d][behind[d]] for d in range(ndim) if inside[d] and i[d] > 0]
-        for d, e in pairs(ndim):
-            if d != e and inside[d] and inside[e]:
-                mixed = w[d][ahead[e]] - w[d][k] + w[e][ahead[d]] - w[e][k]
-                bends.append(mixed / np.sqrt(2))
-        first += [cp.norm(cp.hstack(slopes))] if slopes else []
-        second += [cp.norm(cp.hstack(bends))] if bends else []
-    return sum(first) + ratio * sum(second)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -103,13 +83,14 @@ def test_closed_forms_in_fourier(shape):
 @pytest.mark.parametrize(("shape", "ratio"), [((6, 5), 2.0), ((9,), 1.0), ((3, 3, 4), 0.7), ((1, 6), 2.0)])
 def test_value_and_prox_are_those_of_cvxpy(shape, ratio):
     cp = pytest.importorskip("cvxpy")
+    from priors_list import generalised
+
     v, prior = random(shape), TGV(ratio, len(shape), tol=1e-6, iterations=20000)
-    value = cp.Problem(cp.Minimize(tgv_in_cvxpy(cp, v.ravel(), shape, ratio)))
-    value.solve(solver="CLARABEL")
-    assert prior.value(v) == pytest.approx(value.value, rel=2e-6)
+    value, _ = generalised(shape, ratio)(v.ravel())
+    assert prior.value(v) == pytest.approx(cp.Problem(cp.Minimize(value)).solve(solver="CLARABEL"), rel=2e-6)
     x = cp.Variable(v.size)
-    problem = cp.Problem(cp.Minimize(0.4 * tgv_in_cvxpy(cp, x, shape, ratio) + 0.5 * cp.sum_squares(x - v.ravel())))
-    problem.solve(solver="CLARABEL")
+    value, _ = generalised(shape, ratio)(x)
+    cp.Problem(cp.Minimize(0.4 * value + 0.5 * cp.sum_squares(x - v.ravel()))).solve(solver="CLARABEL")
     np.testing.assert_allclose(prior.prox(v, 0.4).ravel(), x.value, atol=3e-3)
 
 
