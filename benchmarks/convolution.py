@@ -23,7 +23,7 @@ from recon.operators._convolution import METHODS
 from solvers.arrays import threads
 
 SIZE, SUPPORT = 1024, 31
-ROUNDS = 12
+ROUNDS = 30
 LIMIT = 3.0  # times scipy.signal.fftconvolve, at least, whatever the PSF
 
 PSFS = {

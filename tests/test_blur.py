@@ -110,6 +110,18 @@ def test_direct_sums_skip_what_is_zero():
     np.testing.assert_allclose(A(x), scipy.ndimage.convolve(x, psf, mode="wrap"), atol=1e-13)
 
 
+@pytest.mark.parametrize("boundary", ["reflecting", "unknown"])
+@pytest.mark.parametrize("support", [(4, 3), (1, 5), (2, 3, 4)])
+def test_rows_that_make_several_jobs_give_the_same(boundary, support):
+    """Each job transforms some rows of its neighbour's once more."""
+    shape = (5,) * (len(support) - 2) + (997, 11)
+    psf = outer(*support)
+    transforms, rows = (Blur(psf, shape, boundary=boundary, method=method) for method in ("fft", "rows"))
+    x, y = RNG.standard_normal(rows.in_shape), RNG.standard_normal(shape)
+    np.testing.assert_allclose(rows(x), transforms(x), atol=1e-12)
+    np.testing.assert_allclose(rows.adjoint(y), transforms.adjoint(y), atol=1e-12)
+
+
 FAMILIES = ("blur", "downsample", "resample", "shift", "frames", "bayer")
 
 

@@ -31,25 +31,27 @@ def extend(x: Array, before: Sequence[int], after: Sequence[int], mode: Mode) ->
 
 
 def fold(z: Array, before: Sequence[int], after: Sequence[int], mode: Mode) -> Array:
-    """Transpose of :func:`extend`: what was added is added back to the pixels it was copied from."""
+    """Transpose of :func:`extend`: what was added is added back to the pixels it was copied from.
+
+    Overwrites a numpy ``z``.
+    """
+    z = z.clone() if arrays.is_torch(z) else z
     for axis, b, a in zip(range(-len(before), 0), before, after, strict=True):
-        z = _fold_axis(z, axis, b, a, mode)
-    return z
+        _fold_axis(z, axis, b, a, mode)
+    core = tuple(slice(b, n - a) for b, n, a in zip(before, z.shape[-len(before) :], after, strict=True))
+    return z[(..., *core)].contiguous() if arrays.is_torch(z) else z[(..., *core)].copy()
 
 
-def _fold_axis(z: Array, axis: int, before: int, after: int, mode: Mode) -> Array:
+def _fold_axis(z: Array, axis: int, before: int, after: int, mode: Mode) -> None:
     n = z.shape[axis] - before - after
 
-    def part(array: Array, start: int, stop: int) -> Array:
-        return array[(..., slice(start, stop), *[slice(None)] * (-axis - 1))]
+    def part(start: int, stop: int) -> Array:
+        return z[(..., slice(start, stop), *[slice(None)] * (-axis - 1))]
 
-    core = part(z, before, before + n)
-    core = core.clone() if arrays.is_torch(z) else core.copy()
     if mode == "wrap":
-        part(core, n - before, n)[:] += part(z, 0, before)
-        part(core, 0, after)[:] += part(z, before + n, before + n + after)
+        part(n, before + n)[:] += part(0, before)
+        part(before, before + after)[:] += part(before + n, before + n + after)
     elif mode == "symmetric":
         flip = arrays.namespace(z).flip
-        part(core, 0, before)[:] += flip(part(z, 0, before), (axis,))
-        part(core, n - after, n)[:] += flip(part(z, before + n, before + n + after), (axis,))
-    return core
+        part(before, 2 * before)[:] += flip(part(0, before), (axis,))
+        part(before + n - after, before + n)[:] += flip(part(before + n, before + n + after), (axis,))

@@ -140,9 +140,7 @@ def _sum_transforms(
 
 
 @njit(**_FAST)
-def transforms_job(
-    job: int,
-    block: int,
+def sum_transforms(
     images: np.ndarray,
     shape: Shape,
     offsets: np.ndarray,
@@ -153,7 +151,7 @@ def transforms_job(
 ) -> None:
     """The sum over rows of the PSF, each a product of transforms; all widths are the same."""
     width = out_shape[3]
-    for band in range(job * block, min((job + 1) * block, _count(BAND, out_shape))):
+    for band in range(_count(BAND, out_shape)):
         at, to = _places(band, BAND, shape, out_shape)
         for f in range(0, width, LANES):
             _sum_transforms(images, at, offsets, real, imaginary, min(f, width - LANES), out, to, width)

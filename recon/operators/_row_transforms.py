@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from recon.operators._constants import Constant
-from recon.operators._tap_sums import as_images, as_volumes, filled_up, launch, valid_shape
+from recon.operators._tap_sums import as_images, as_volumes, filled_up, valid_shape
 from solvers.arrays import threads
+from solvers.kernels import run_jobs
 
-PARTS = 5
-"""In how many the rows of an image are taken."""
+BLOCK = 96
+"""Rows of the result that one job computes at least: some more are transformed, and should stay in the cache."""
 
 SHORTEST = 30
 """Length transformed at least: of half the spectrum one vector is read."""
@@ -51,16 +52,25 @@ class RowTransforms:
         return as_images(out, images, self.support)
 
     def _fill(self, volume: np.ndarray, rows: _Rows, out: np.ndarray) -> None:
-        """Write the convolution of one volume, some rows at a time: their transforms then stay in the cache."""
+        """Write the convolution of one volume, some rows at a time."""
         import scipy.fft
 
-        height = self.support[-2] if len(self.support) > 1 else 1
-        some = max(out.shape[1] // PARTS, 4 * height)  # of the rows of the image, height - 1 are transformed twice
-        for first in range(0, out.shape[1], some):
-            part = out[:, first : first + some]
-            read = volume[:, first : first + part.shape[1] + height - 1]
-            spectra = rows.applied(scipy.fft.rfft(read, self._length, axis=-1, workers=threads()))
-            part[:] = scipy.fft.irfft(spectra, self._length, axis=-1, workers=threads())[..., : out.shape[-1]]
+        overlap = volume.shape[1] - out.shape[1]  # rows that are transformed twice
+        some = _share(out.shape[1], overlap)
+
+        def job(k: int) -> None:
+            found = out[:, k * some : (k + 1) * some]
+            read = volume[:, k * some : k * some + found.shape[1] + overlap]
+            spectra = rows.applied(scipy.fft.rfft(read, self._length, axis=-1))
+            found[:] = scipy.fft.irfft(spectra, self._length, axis=-1)[..., : out.shape[-1]]
+
+        run_jobs(job, volume.size, -(-out.shape[1] // some))
+
+
+def _share(rows: int, overlap: int) -> int:
+    """Rows for one job: as many for each thread, and far more than are transformed twice."""
+    jobs = max(rows // max(BLOCK, 6 * overlap) // threads(), 1) * threads()
+    return -(-rows // min(jobs, max(rows // (overlap + 1), 1)))
 
 
 class _Rows:
@@ -78,13 +88,13 @@ class _Rows:
 
     def applied(self, spectra: np.ndarray) -> np.ndarray:
         """The sum over the rows of the PSF of their transforms times those of a volume's rows."""
-        from recon.operators._convolution_kernels import BAND, transforms_job
+        from recon.operators._convolution_kernels import BAND, sum_transforms
 
         depth, rows = (n - k + 1 for n, k in zip(spectra.shape, self._support, strict=False))
-        spectra = filled_up(spectra, BAND - rows)
-        numbers = spectra.view(spectra.real.dtype)[None]
-        offsets = self._places @ np.array([numbers.shape[-2] * numbers.shape[-1], numbers.shape[-1]])
-        out = np.empty((depth, max(rows, BAND), spectra.shape[-1]), spectra.dtype)
-        tables = offsets, self._real.like(numbers), self._imaginary.like(numbers)
-        launch(transforms_job, BAND, numbers, tables, out.view(numbers.dtype)[None])
-        return out[:, :rows]
+        numbers = filled_up(spectra, BAND - rows).view(spectra.real.dtype)
+        _, height, width = numbers.shape
+        places = self._places @ np.array([height * width, width])
+        weights = self._real.like(numbers), self._imaginary.like(numbers)
+        out = np.empty((depth, max(rows, BAND), width), numbers.dtype)
+        sum_transforms(numbers.reshape(-1), (1, *numbers.shape), places, *weights, out.reshape(-1), (1, *out.shape))
+        return out.view(spectra.dtype)[:, :rows]

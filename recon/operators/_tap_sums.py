@@ -103,12 +103,7 @@ class Separable:
 
 def _launch(job: Any, numbers: np.ndarray, support: tuple[int, ...], step: int, *tables: np.ndarray) -> np.ndarray:
     out = np.empty((len(numbers), *valid_shape(numbers.shape[1:], support, step)), numbers.dtype)
-    return launch(job, ROWS, numbers, tables, out)
-
-
-def launch(job: Any, rows: int, numbers: np.ndarray, tables: tuple[np.ndarray, ...], out: np.ndarray) -> np.ndarray:
-    """``out``, (batch, depth, rows, columns), of which jobs write bands of some rows."""
-    bands = math.prod(out.shape[:2]) * -(-out.shape[2] // rows)
+    bands = math.prod(out.shape[:2]) * -(-out.shape[2] // ROWS)
     block = block_of(bands)
     work = out.size * sum(len(table) for table in tables) // 32
     run_jobs(
