@@ -22,7 +22,7 @@ def filter_views(y: np.ndarray, spacing: float, window: str, *, fan: bool = Fals
     detectors = y.shape[-1]
     length = scipy.fft.next_fast_len(2 * detectors, real=True)
     response = ramp(length, spacing, spacing * detectors if fan else 0.0) * _window(length, window)
-    workers = arrays.threads()
+    workers = arrays.transform_threads(y)
     spectrum = scipy.fft.rfft(y, length, workers=workers)
     spectrum *= response.astype(y.dtype)
     return scipy.fft.irfft(spectrum, length, workers=workers, overwrite_x=True)[..., :detectors]

@@ -60,6 +60,15 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+WORTH_THREADS = 200_000
+"""Numbers from which a Fourier transform is quicker on several threads: it wakes them once for each axis."""
+
+
+def transform_threads(x: np.ndarray) -> int:
+    """Threads for a Fourier transform of ``x`` over several axes."""
+    return threads() if x.size >= WORTH_THREADS else 1
+
+
 def dot(x: Array, y: Array) -> Any:
     """Real inner product ``Re <x, y>`` over all elements, the products of real and imaginary parts added.
 
@@ -155,7 +164,7 @@ def fftn(x: Array, axes: tuple[int, ...], *, inverse: bool = False, ortho: bool 
     import scipy.fft
 
     transform = scipy.fft.ifftn if inverse else scipy.fft.fftn
-    return transform(x, axes=axes, norm=kind, workers=threads())
+    return transform(x, axes=axes, norm=kind, workers=transform_threads(x))
 
 
 def rfftn(x: Array, axes: tuple[int, ...]) -> Array:
@@ -164,7 +173,7 @@ def rfftn(x: Array, axes: tuple[int, ...]) -> Array:
         return sys.modules["torch"].fft.rfftn(x, dim=axes)
     import scipy.fft
 
-    return scipy.fft.rfftn(x, axes=axes, workers=threads())
+    return scipy.fft.rfftn(x, axes=axes, workers=transform_threads(x))
 
 
 def irfftn(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
@@ -173,7 +182,7 @@ def irfftn(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
         return sys.modules["torch"].fft.irfftn(x, s=shape, dim=axes)
     import scipy.fft
 
-    return scipy.fft.irfftn(x, s=shape, axes=axes, workers=threads())
+    return scipy.fft.irfftn(x, s=shape, axes=axes, workers=transform_threads(x))
 
 
 def filter_fourier(x: Array, response: np.ndarray | Array, ndim: int) -> Array:

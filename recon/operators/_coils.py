@@ -9,7 +9,7 @@ import numpy as np
 
 from recon.operators._constants import Constant
 from solvers import arrays
-from solvers.arrays import Array, threads
+from solvers.arrays import Array, threads, transform_threads
 from solvers.kernels import run_jobs
 
 
@@ -76,7 +76,7 @@ class Coils:
         if arrays.is_torch(x):
             return self.together(convolve(self.all_seen(x)))
         images = x.reshape(-1, *self.shape)
-        workers = threads() if len(images) * self.count == 1 else 1
+        workers = transform_threads(x) if len(images) * self.count == 1 else 1
 
         def filtered(image: int, coil: int) -> np.ndarray:
             return convolve(self.seen(images[image], coil), workers=workers)

@@ -39,7 +39,7 @@ def filter_cosine(x: Array, response: Array, ndim: int) -> Array:
         return _along_axes(inverse_cosine, _along_axes(cosine, x, ndim) * response, ndim)
     import scipy.fft
 
-    axes, workers = tuple(range(-ndim, 0)), arrays.threads()
+    axes, workers = tuple(range(-ndim, 0)), arrays.transform_threads(x)
     spectrum = scipy.fft.dctn(x, axes=axes, workers=workers)
     np.multiply(spectrum, response, out=spectrum)
     return scipy.fft.idctn(spectrum, axes=axes, workers=workers, overwrite_x=True)

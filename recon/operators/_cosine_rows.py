@@ -18,7 +18,7 @@ def cosine(x: Array) -> Array:
     if not arrays.is_torch(x):
         import scipy.fft
 
-        return scipy.fft.dct(x, axis=-1, norm="ortho", workers=arrays.threads())
+        return scipy.fft.dct(x, axis=-1, norm="ortho", workers=arrays.transform_threads(x))
     xp = arrays.namespace(x)
     # Even samples forwards, odd ones backwards: the cosine transform is then a turned Fourier transform.
     folded = xp.cat((x[..., ::2], x[..., 1::2].flip(-1)), -1)
@@ -32,7 +32,7 @@ def inverse_cosine(x: Array) -> Array:
     if not arrays.is_torch(x):
         import scipy.fft
 
-        return scipy.fft.idct(x, axis=-1, norm="ortho", workers=arrays.threads())
+        return scipy.fft.idct(x, axis=-1, norm="ortho", workers=arrays.transform_threads(x))
     xp, n = arrays.namespace(x), x.shape[-1]
     folded = n * xp.fft.ifft(x * _turn(x).conj()).real
     out = xp.empty_like(x)

@@ -49,7 +49,7 @@ def inverse_real(spectrum: Array, shape: tuple[int, ...]) -> Array:
     import scipy.fft
 
     spectrum = _inverse_but_last(spectrum, len(shape))
-    return scipy.fft.irfft(spectrum, n=shape[-1], axis=-1, workers=arrays.threads())
+    return scipy.fft.irfft(spectrum, n=shape[-1], axis=-1, workers=arrays.transform_threads(spectrum))
 
 
 def weighted_spectrum(x: Array, weights: Array) -> Array:
@@ -59,7 +59,7 @@ def weighted_spectrum(x: Array, weights: Array) -> Array:
         return arrays.rfftn(x * weights, _axes(ndim))
     import scipy.fft
 
-    workers = arrays.threads()
+    workers = arrays.transform_threads(x)
     out: Any = np.empty((*x.shape[:-1], x.shape[-1] // 2 + 1), arrays.complex_dtype(x))
     for block in _blocks(weights.shape):
         out[(..., *block)] = scipy.fft.rfft(x[(..., *block)] * weights[block], axis=-1, workers=workers)
@@ -74,10 +74,11 @@ def add_weighted_image(total: Array | None, spectrum: Array, weights: Array) -> 
         return part if total is None else total + part
     import scipy.fft
 
+    workers = arrays.transform_threads(spectrum)
     out: Any = np.zeros((*spectrum.shape[:-1], shape[-1]), spectrum.real.dtype) if total is None else total
     spectrum = _inverse_but_last(spectrum, len(shape))
     for block in _blocks(shape):
-        rows = scipy.fft.irfft(spectrum[(..., *block)], n=shape[-1], axis=-1, workers=arrays.threads())
+        rows = scipy.fft.irfft(spectrum[(..., *block)], n=shape[-1], axis=-1, workers=workers)
         out[(..., *block)] += rows * weights[block]
     return out
 
@@ -96,7 +97,8 @@ def _inverse_but_last(spectrum: Any, ndim: int) -> Any:
 
     if ndim == 1:
         return spectrum
-    return scipy.fft.ifftn(spectrum, axes=_axes(ndim)[:-1], overwrite_x=True, workers=arrays.threads())
+    workers = arrays.transform_threads(spectrum)
+    return scipy.fft.ifftn(spectrum, axes=_axes(ndim)[:-1], overwrite_x=True, workers=workers)
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:

@@ -141,7 +141,7 @@ class NonCartesianMRI(LinearOperator):
         """Real part of the normal operator of one coil, of a real image of two axes."""
         if arrays.is_torch(x):
             return self.gram(x).real
-        return self._real_convolution(x, workers=arrays.threads())
+        return self._real_convolution(x, workers=arrays.transform_threads(x))
 
     @cached_property
     def _real_convolution(self) -> RealToeplitz:
