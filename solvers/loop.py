@@ -90,7 +90,8 @@ def solve(
     Parameters
     ----------
     algorithm : Algorithm
-        What to run. Its ``objective(x)``, where it has one, is recorded and ranks the iterates.
+        What to run. Its ``objective(x)``, where it has one, is recorded and ranks the iterates; its ``distance(state,
+        extrapolated, seen)`` may correct the estimated distance to the limit.
     x0 : array
         Start; or pass ``state``, the last state of a neighbouring problem.
     max_iter : int
@@ -154,6 +155,7 @@ class _Watch:
         self.where = ... if region is None else (..., *region)
         self.thin = thin
         self.objective = algorithm.objective if objective else None
+        self.distance = None if thin else getattr(algorithm, "distance", None)
         self.tol, self.patience = tol, patience
         self.start = time.perf_counter()
         self.history: dict[str, list[float]] = {"iteration": [], "seconds": [], "change": [], "objective": []}
@@ -187,6 +189,8 @@ class _Watch:
         # Changes shrink by q a look, so what is left is a geometric series.
         q = min(change / previous, 0.98) if previous > 0 else 0.0
         left = change * gap * q / (1 - q) if math.isfinite(previous) else math.inf
+        if self.distance is not None:
+            left = self.distance(state, left, self._seen)
         self.settled = self.settled + 1 if max(left, change) <= self.tol * size else 0
         return Status.CONVERGED if self.settled >= self.patience or change == 0 else None
 

@@ -15,6 +15,7 @@ proximal map may be any denoiser. Several priors at once: :class:`solvers.ADMM`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -59,6 +60,7 @@ class DouglasRachfordState:
     gamma: float  # step of the proximal maps
     dual: Any  # dual variable of an iterative proximal map of the prior
     anchor: tuple[Array, Array]  # fit and w - fit over gamma when gamma was last balanced
+    longest: float = 0.0  # longest step so far, or that would have balanced the two
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +120,24 @@ class DouglasRachford(TwoProximalMaps):
         x, dual = self._prior_prox(arrays.lincomb(2.0, fit, -1.0, state.w), gamma, state.dual, PROX_STEPS)
         slope = (state.w - fit) * (1.0 / gamma)
         w = arrays.axpy(self.relaxation, x - fit, state.w)
-        new = DouglasRachfordState(x, fit, w, gamma, dual, state.anchor)
+        new = replace(state, x=x, fit=fit, w=w, dual=dual)
         return self._balanced(new, slope) if k + 1 in duals.BALANCE_AT else new
 
     def _balanced(self, state: DouglasRachfordState, slope: Array) -> DouglasRachfordState:
         """Bring gamma to the ratio of the ways that image and slope have gone; the slope of the data is kept."""
-        fit, before = state.anchor
-        gamma = duals.balanced_ratio(state.gamma, duals.size(state.fit - fit), duals.size(slope - before))
-        return replace(self.paced(state, gamma / state.gamma), anchor=(state.fit, slope))
+        (fit, before), gamma = state.anchor, state.gamma
+        image, dual = duals.size(state.fit - fit), duals.size(slope - before)
+        longest = max(state.longest, gamma, image / dual if dual > 0 else 0.0)
+        factor = duals.balanced_ratio(gamma, image, dual) / gamma
+        return replace(self.paced(state, factor), anchor=(state.fit, slope), longest=longest)
+
+    def distance(self, state: DouglasRachfordState, extrapolated: float, seen: Callable[[Array], Array]) -> float:
+        """Distance to the limit, as far as it can be told.
+
+        A step much too short moves the image by so much less than is left; and the two proximal maps agree in the end.
+        """
+        short = max(state.longest / state.gamma, 1.0)
+        return max(short * extrapolated, arrays.to_float(arrays.norm(seen(state.x - state.fit))))
 
     def paced(self, state: DouglasRachfordState, factor: float) -> DouglasRachfordState:
         """The state with ``factor`` times as long a step, and the slope of the data as it was."""

@@ -9,8 +9,9 @@ import pytest
 
 import solvers
 from priors import NonNegative, Tikhonov, TotalVariation, Zero
+from recon.bench.problems import inpaint
 from recon.operators import Blur, Identity, Mask, ParallelBeam, from_matrix
-from solvers import PDHG, DouglasRachford, HalfQuadratic, LeastSquares, PoissonLikelihood, solve, unroll
+from solvers import PDHG, DouglasRachford, HalfQuadratic, LeastSquares, PoissonLikelihood, Status, solve, unroll
 from solvers.errors import ArgumentError
 
 RNG = np.random.default_rng(0)
@@ -169,3 +170,14 @@ def test_douglas_rachford_restarts_at_another_strength_and_of_one_image_of_a_bat
     same = DouglasRachford(LeastSquares(A, y[1]), TotalVariation(), 0.05)
     again = same.step(same.restart(state, 0.05, 1), 0)
     np.testing.assert_allclose(again.x, state.x[1], atol=1e-4)
+
+
+@pytest.mark.parametrize(("strength", "tol"), [(0.002, 1e-3), (0.002, 2e-3), (0.001, 2e-3)])
+def test_douglas_rachford_does_not_take_a_short_step_for_the_end(strength, tol):
+    """On masks the balance first shortens the step to a tenth, and the image hardly moves for a while."""
+    problem = inpaint(size=64)
+    algorithm = DouglasRachford(LeastSquares(problem.operator, problem.y), TotalVariation(), strength)
+    limit = unroll(algorithm, problem.y, 200)
+    found = solve(algorithm, problem.y, tol=tol)
+    assert found.status is Status.CONVERGED and found.iterations <= 90
+    assert np.linalg.norm(found.image - limit) <= tol * np.linalg.norm(limit)
