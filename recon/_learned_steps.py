@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from recon._first_guess import first_guess
 from recon._plug_and_play import (
-    LEAST_UNSEEN,
     denoiser_of,
     is_partial,
     matched_strength,
@@ -24,7 +24,9 @@ from solvers import arrays
 
 LEAST_MEASURED = 0.2  # numbers for each pixel
 FIRST = 3.3  # first classical level over the last one, from a classical image on
-FIRST_UNSEEN = 0.1  # the same over the spread of the samples, where pixels are missing
+FIRST_UNSEEN = 0.15  # the same over the spread of the image, where pixels are missing
+FIRST_HOLES = 0.06  # the same, for each pixel that a sample stands for
+LAST_UNSEEN = 0.03  # last one over the spread, there
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
 
 
@@ -72,6 +74,7 @@ class BuildLearnedDPIR:
         return BuildLearnedDPIR(noise, self.schedule, self.length)
 
     def __call__(self, data: Any, prior: Any, strength: float) -> Any:
+        from priors import Denoiser
         from solvers import LearnedDPIR, LearnedSchedule
 
         if self.schedule is None:
@@ -80,7 +83,8 @@ class BuildLearnedDPIR:
             return LearnedDPIR(data, prior, strength, schedule=self.schedule)
         noise = measured_noise(data.y, self.noise)
         level, first = _levels(data.operator, data.y, noise)
-        return LearnedDPIR(data, prior, strength, level, self.length, noise, self.schedule, first)
+        own = prior is not None and isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
+        return LearnedDPIR(data, prior, strength, level, self.length, noise, self.schedule, first, turns=own)
 
 
 def _levels(operator: Any, y: Any, noise: float) -> tuple[float, float]:
@@ -88,11 +92,9 @@ def _levels(operator: Any, y: Any, noise: float) -> tuple[float, float]:
     level = noise / typical_gain(operator)
     if not (is_partial(operator) and operator.selects):
         return level, FIRST * level
-    count = measured_count(operator, y)
-    size = arrays.to_float(arrays.norm(y)) / math.sqrt(count)
-    spread = math.sqrt(max(size**2 - abs(complex(y.sum()) / count) ** 2, 0.0))
-    level = max(level, LEAST_UNSEEN * size)
-    return level, max(FIRST * level, FIRST_UNSEEN * spread)
+    spread = float(arrays.to_numpy(first_guess(operator, y)).std())
+    level, holes = max(level, LAST_UNSEEN * spread), math.prod(operator.in_shape) / measured_count(operator, y)
+    return level, max(FIRST * level, max(FIRST_UNSEEN, FIRST_HOLES * holes) * spread)
 
 
 LEARNED_NEWTON = "quasi-Newton steps of one product each, their model started as learned on other operators"

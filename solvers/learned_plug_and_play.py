@@ -28,6 +28,7 @@ from solvers import arrays
 from solvers._data_prox import data_prox
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
+from solvers.plug_and_play import in_position
 from solvers.problem_features import log_ratio, spectral_moments
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
@@ -84,6 +85,8 @@ class LearnedDPIR(TwoProximalMaps):
         the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule.
     first : float, optional
         First level of the classical schedule. None takes 0.85 times the standard deviation of the start.
+    turns : bool
+        See :class:`DPIR`.
 
     Raises
     ------
@@ -110,6 +113,7 @@ class LearnedDPIR(TwoProximalMaps):
     noise: float = 0.01
     schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
     first: float | None = None
+    turns: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -158,7 +162,12 @@ class LearnedDPIR(TwoProximalMaps):
 
     def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:
         told = self.before_denoising(state, k)
-        return self.after_denoising(state, self.prior.prox(told.fit, told.level**2), told)
+        variance = told.level**2
+        if self.turns:
+            x = in_position(lambda turned: self.prior.prox(turned, variance), told.fit, k % 8)
+        else:
+            x = self.prior.prox(told.fit, variance)
+        return self.after_denoising(state, x, told)
 
     def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
         """What step ``k`` tells the denoiser."""

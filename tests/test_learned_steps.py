@@ -112,6 +112,20 @@ def test_factors_and_momentum_do_what_they_say(blurred) -> None:
     assert np.allclose(unroll(learned, y, 5), z, atol=1e-10)
 
 
+def test_the_denoiser_sees_the_image_in_other_positions(blurred) -> None:
+    operator, y = blurred
+    shapes = []
+
+    def noting(v, sigma):
+        shapes.append(v.shape)
+        return smooth(v, sigma)
+
+    plain = restored(operator, y, lambda features: {})
+    turned = replace(plain, prior=PlugAndPlay(noting), turns=True)
+    assert np.allclose(unroll(turned, y, 5), unroll(plain, y, 5), atol=1e-12)  # it prefers no direction
+    assert shapes == [y.shape, y.shape[::-1]] * 2 + [y.shape]
+
+
 def _impulse(shape: tuple[int, int]) -> np.ndarray:
     impulse = np.zeros(shape)
     impulse[0, 0] = 1

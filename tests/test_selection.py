@@ -329,7 +329,8 @@ def test_sensitivity_passes_through_samples_that_are_picked():
     spokes = NonCartesianMRI(radial(4, 12), (12, 12), coils)
     frames = DynamicMRI(np.ones((3, 12, 12), bool), coils)
     spokes_of_frames = DynamicNonCartesianMRI(radial(6, 12).reshape(3, 2, 12, 2), (12, 12), coils)
-    for operator in (A, picked, spokes, frames, spokes_of_frames):
+    gains = Diagonal(expected**0.5)
+    for operator in (A, picked, spokes, frames, spokes_of_frames, gains):
         np.testing.assert_allclose(operator.sensitivity(), expected)
 
 

@@ -68,6 +68,9 @@ class Diagonal(LinearOperator):
     def diagonal_gram(self) -> np.ndarray:
         return self.values.real**2 + self.values.imag**2
 
+    def sensitivity(self) -> np.ndarray:
+        return self.diagonal_gram()
+
     def norm(self) -> float:
         return float(np.abs(self.values).max())
 
