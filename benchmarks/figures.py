@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks import adjoints, cone, convolution, deblur, fan, growth, memory, noncartesian, projector, strength, tv
+from benchmarks import adjoints, cone, convolution, fan, growth, memory, noncartesian, peers, projector, strength, tv
 
 LIGHT = """
 import sys, time
@@ -27,7 +27,7 @@ def main() -> None:
         "Non-Cartesian normal operator": noncartesian.main,
         "Convolution": convolution.main,
         "Proximal map of total variation": tv.main,
-        "Total-variation deblurring, choice of strength included": deblur.main,
+        "Beside other libraries": peers.main,
         "Strength chosen by itself": strength.main,
     }
     for title, section in sections.items():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.deblur import camera_problem
 from benchmarks.problems import measure, photograph
 from recon import operators as ops
 from recon import reconstruct
+from recon.bench import PROBLEMS
 
 
 @pytest.fixture(scope="module")
 def deblurring():
-    return camera_problem()
+    return PROBLEMS["deblur"]()
 
 
 @pytest.fixture(scope="module")

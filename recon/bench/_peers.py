@@ -1,4 +1,4 @@
-"""The other libraries, on the same data. Each is given the strength, and a step size chosen by hand."""
+"""The other libraries, on the same data. Each is given the strength: as its examples set it up, and tuned by hand."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from recon.bench import _peer_deepinv, _peer_pyproximal, _peer_sigpy
+from recon.bench._peer_run import PeerRun
 from recon.bench._trace import Trace
 from recon.bench.problems import Problem
-from solvers.arrays import threads
 
 ITERATIONS = (1, 2, 4, 8, 14, 20, 30, 45, 70, 100, 150, 220, 330, 500)
 
@@ -23,16 +25,22 @@ class Peer:
     """A solver of another library."""
 
     name: str
-    package: str
+    packages: tuple[str, ...]
     problems: tuple[str, ...]  # names of the problems it has a counterpart of
-    build: Callable[[Problem, float], Callable[[int], np.ndarray]]  # -> iterations -> image
+    build: Callable[[Problem, float], PeerRun]
     own_model: bool = False  # whether its operator or prior differs a little from ours
+    first: int = 1  # iterations below which there is nothing to see, and time to be lost
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that are not installed."""
+        return [package for package in self.packages if not importlib.util.find_spec(package)]
 
 
 def installed(problem: Problem) -> Iterator[Peer]:
     """The peers that can solve a problem here."""
     for peer in PEERS:
-        if problem.name in peer.problems and all(map(importlib.util.find_spec, peer.package.split())):
+        if problem.name in peer.problems and not peer.missing:
             yield peer
 
 
@@ -43,164 +51,74 @@ def trace(
     from recon.bench.report import OWN_LIMIT
 
     found = Trace(peer.name, note=OWN_LIMIT if peer.own_model else "")
+
+    def ours(image: np.ndarray) -> tuple[float, float]:
+        objective, decibels = judge(image)
+        return math.nan if peer.own_model else objective, decibels
+
     try:
-        run = peer.build(problem, strength)
-        begin = time.perf_counter()
-        run(1)
-        found.first_call = time.perf_counter() - begin
-        spent = 0.0
-        for k in ITERATIONS:
-            begin = time.perf_counter()
-            image = run(k)
-            seconds = time.perf_counter() - begin
-            spent += seconds
-            objective, decibels = judge(image)
-            found.look(k, seconds, 0, math.nan if peer.own_model else objective, decibels)
-            if spent > 3 * budget:
-                break
+        run_longer(found, peer.build(problem, strength).run, ours, 3 * budget, first=peer.first)
     except Exception as error:  # what a foreign library raises is its own affair; the benchmark goes on
         found.note = f"failed: {type(error).__name__}: {str(error)[:60]}"
     return found
 
 
-def _deepinv_deblur(problem: Problem, strength: float) -> Callable[[int], np.ndarray]:
-    import deepinv
-    import torch
-
-    torch.set_num_threads(threads())
-    psf = torch.from_numpy(problem.operator.psf.astype(np.float32))[None, None]
-    physics = deepinv.physics.BlurFFT(img_size=(1, *problem.operator.in_shape), filter=psf)
-    y = torch.from_numpy(problem.y)[None, None]
-
-    def run(iterations: int) -> np.ndarray:
-        model = deepinv.optim.optim_builder(
-            "ADMM", prior=deepinv.optim.prior.TVPrior(n_it_max=20), data_fidelity=deepinv.optim.data_fidelity.L2(),
-            max_iter=iterations, params_algo={"stepsize": 100.0, "lambda": strength}, early_stop=False,
-        )  # fmt: skip
-        with torch.no_grad():
-            return model(y, physics)[0, 0].numpy()
-
-    return run
-
-
-def _gradient(shape: tuple[int, ...]) -> Any:
-    import pylops
-
-    return pylops.Gradient(dims=shape, kind="forward", edge=True, dtype=np.float32)
+def run_longer(
+    found: Trace,
+    run: Callable[[int], np.ndarray],
+    judge: Callable[[Any], tuple[float, float]],
+    budget: float,
+    done: Callable[[Trace], bool] = lambda found: False,
+    *,
+    first: int = 1,
+) -> None:
+    """Look at whole runs of more and more iterations, after a first one for compilation."""
+    begin = time.perf_counter()
+    run(1)
+    found.first_call = time.perf_counter() - begin
+    spent = 0.0
+    for k in (k for k in ITERATIONS if k >= first):
+        begin = time.perf_counter()
+        image = run(k)
+        seconds = time.perf_counter() - begin
+        spent += seconds
+        found.look(k, seconds, 0, *judge(image))
+        if spent > budget or done(found):
+            break
 
 
-def _pyproximal_deblur(problem: Problem, strength: float) -> Callable[[int], np.ndarray]:
-    """Linearised ADMM of PyProximal on PyLops operators."""
-    import pylops
-    import pyproximal
-
-    shape = problem.operator.in_shape
-    kernel = problem.operator.psf.astype(np.float32)
-    blur = pylops.signalprocessing.ConvolveND(
-        shape, h=kernel, offset=tuple(k // 2 for k in kernel.shape), axes=(0, 1), method="fft", dtype=np.float32
-    )
-    return _pyproximal(
-        pyproximal.proximal.L2(Op=blur, b=problem.y.ravel(), niter=10, warm=True), shape, strength, problem
-    )
-
-
-def _pyproximal(data: Any, shape: tuple[int, ...], strength: float, problem: Problem) -> Callable[[int], np.ndarray]:
-    import pyproximal
-
-    gradient = _gradient(shape)
-    prior = pyproximal.proximal.L21(ndim=2, sigma=strength)
-    step = 0.99 / 8
-
-    def run(iterations: int) -> np.ndarray:
-        tau = 20.0  # step of the data term, by hand
-        image = pyproximal.optimization.primal.LinearizedADMM(
-            data, prior, gradient, tau=tau, mu=step * tau, x0=np.zeros(math.prod(shape), np.float32), niter=iterations
-        )[0]
-        return np.asarray(image, np.float32).reshape(shape)
-
-    return run
-
-
-def _pylops_ct(problem: Problem, strength: float) -> Callable[[int], np.ndarray]:
-    """ASTRA's projector on the CPU as a PyLops operator, PyProximal's primal-dual."""
-    import astra
-    import pylops
-    import pyproximal
-
-    operator = problem.operator
-    size = operator.in_shape[0]
-    volume = astra.create_vol_geom(size, size)
-    views = astra.create_proj_geom(
-        "parallel", operator.detector_spacing / operator.spacing, operator.detectors, operator.angles
-    )
-    projector = astra.OpTomo(astra.create_projector("linear", views, volume))
-    length = np.float32(operator.spacing)
-    forward = pylops.FunctionOperator(
-        lambda x: length * projector.matvec(x.astype(np.float32)),
-        lambda y: length * projector.rmatvec(y.astype(np.float32)),
-        projector.shape[0], projector.shape[1], dtype=np.float32,
-    )  # fmt: skip
-    data = pyproximal.proximal.L2(Op=forward, b=problem.y.ravel(), niter=5, warm=True)
-    gradient = _gradient(operator.in_shape)
-    tau = 1.0
-
-    def run(iterations: int) -> np.ndarray:
-        image = pyproximal.optimization.primaldual.PrimalDual(
-            data, pyproximal.proximal.L21(ndim=2, sigma=strength), gradient, tau=tau, mu=0.99 / (8 * tau), theta=1.0,
-            x0=np.zeros(size * size, np.float32), niter=iterations,
-        )  # fmt: skip
-        return np.asarray(image, np.float32).reshape(operator.in_shape)
-
-    return run
-
-
-def _deepinv_ct(problem: Problem, strength: float) -> Callable[[int], np.ndarray]:
-    import deepinv
-    import torch
-
-    torch.set_num_threads(threads())
-    size = problem.operator.in_shape[0]
-    physics = deepinv.physics.Tomography(
-        angles=torch.from_numpy(np.rad2deg(problem.operator.angles)).float(), img_width=size, circle=False,
-        normalize=True,
-    )  # fmt: skip
-    y = physics.A(torch.from_numpy(problem.truth)[None, None])
-    noise = np.random.default_rng(0).standard_normal(tuple(y.shape)).astype(np.float32)
-    ratio = float(y.norm()) / float(np.linalg.norm(problem.y))
-    y = y + ratio * float(problem.noise) * torch.from_numpy(noise)
-    weight = strength * ratio**2
-
-    def run(iterations: int) -> np.ndarray:
-        model = deepinv.optim.optim_builder(
-            "FISTA", prior=deepinv.optim.prior.TVPrior(n_it_max=20), data_fidelity=deepinv.optim.data_fidelity.L2(),
-            max_iter=iterations, params_algo={"stepsize": 1.0, "lambda": weight, "a": 3}, early_stop=False,
-        )  # fmt: skip
-        with torch.no_grad():
-            return model(y, physics)[0, 0].numpy()
-
-    return run
-
-
-def _sigpy_wavelet(problem: Problem, strength: float) -> Callable[[int], np.ndarray]:
-    import sigpy
-    import sigpy.mri
-
-    operator = problem.operator
-
-    def run(iterations: int) -> np.ndarray:
-        app = sigpy.mri.app.L1WaveletRecon(
-            problem.y, operator.coils, strength, weights=operator.mask.astype(np.float32), wave_name="db4",
-            max_iter=iterations, show_pbar=False,
-        )  # fmt: skip
-        return np.asarray(app.run())
-
-    return run
-
+_DEEPINV, _PROXIMAL, _SIGPY = ("deepinv",), ("pyproximal", "pylops"), ("sigpy",)
+_DEBLUR, _CT, _COILS, _HAAR = ("deblur",), ("ct-sparse",), ("mri-coils",), ("mri-coils-haar",)
+EXAMPLE = "as in its examples"
 
 PEERS = (
-    Peer("deepinv ADMM", "deepinv", ("deblur",), _deepinv_deblur),
-    Peer("PyProximal linearised ADMM", "pyproximal pylops", ("deblur",), _pyproximal_deblur),
-    Peer("deepinv FISTA", "deepinv", ("ct-sparse",), _deepinv_ct, own_model=True),
-    Peer("PyLops + ASTRA primal-dual", "pyproximal pylops astra", ("ct-sparse",), _pylops_ct),
-    Peer("SigPy wavelets", "sigpy", ("mri-coils",), _sigpy_wavelet, own_model=True),
-)
+    Peer(f"deepinv PGD, {EXAMPLE}", _DEEPINV, _DEBLUR, partial(_peer_deepinv.deblur, solver="PGD", step=1.0)),
+    Peer("deepinv ADMM", _DEEPINV, _DEBLUR, partial(_peer_deepinv.deblur, solver="ADMM", step=100.0), first=14),
+    Peer(
+        f"PyProximal primal-dual, {EXAMPLE}", _PROXIMAL, _DEBLUR,
+        partial(_peer_pyproximal.deblur, solver=_peer_pyproximal.primal_dual(0.4)),
+    ),
+    Peer(
+        "PyProximal ADMM", _PROXIMAL, _DEBLUR,
+        partial(_peer_pyproximal.deblur, solver=_peer_pyproximal.admm(100.0, 5)),
+    ),
+    Peer(
+        f"deepinv FISTA, {EXAMPLE}", _DEEPINV, _CT, partial(_peer_deepinv.tomography, solver="FISTA", step=1.0),
+        own_model=True, first=20,
+    ),
+    Peer(
+        "our projector in deepinv ADMM", _DEEPINV, _CT,
+        partial(_peer_deepinv.with_our_projector, solver="ADMM", step=1000.0), first=14,
+    ),
+    Peer(
+        f"PyLops + ASTRA primal-dual, {EXAMPLE}", (*_PROXIMAL, "astra"), _CT,
+        partial(_peer_pyproximal.tomography, solver=_peer_pyproximal.primal_dual(0.4)), first=20,
+    ),
+    Peer(
+        "PyLops + ASTRA FISTA", (*_PROXIMAL, "astra"), _CT,
+        partial(_peer_pyproximal.tomography, solver=_peer_pyproximal.fista(4.3, 10)), first=45,
+    ),
+    Peer("SigPy L1WaveletRecon", _SIGPY, _COILS, _peer_sigpy.as_delivered, own_model=True),
+    Peer(f"SigPy FISTA, step {EXAMPLE}", _SIGPY, _HAAR, _peer_sigpy.fista),
+    Peer("SigPy FISTA", _SIGPY, _HAAR, partial(_peer_sigpy.fista, step=1.0)),
+)  # fmt: skip

@@ -87,8 +87,8 @@ def _bench_problem(
     problem: Problem, names: list[str], seconds: float, peers: bool, say: Callable[[str], Any]
 ) -> Result:
     say(f"{problem.name}: strength and reference")
-    strength = problem.strength if problem.strength is not None else _strength(problem)
-    judge, reference = _judge(problem, strength, 3 * seconds)
+    strength = problem.strength if problem.strength is not None else strength_of(problem)
+    judge, reference = judge_of(problem, strength, 3 * seconds)
     least, limit = judge(reference)
     traces = []
     for name in names:
@@ -111,12 +111,15 @@ def _request(problem: Problem, solver: str, strength: Any, y: np.ndarray | None 
     )  # fmt: skip
 
 
-def _strength(problem: Problem) -> float:
+def strength_of(problem: Problem) -> float:
+    """The strength that ``reconstruct`` chooses."""
     _, info = reconstruct(problem.y, problem.operator, prior=problem.prior, noise=problem.noise, return_info=True)
     return float(info.plan.strength)
 
 
-def _judge(problem: Problem, strength: float, budget: float) -> tuple[Callable[[Any], tuple[float, float]], np.ndarray]:
+def judge_of(
+    problem: Problem, strength: float, budget: float
+) -> tuple[Callable[[Any], tuple[float, float]], np.ndarray]:
     """Objective and PSNR of an image, in double precision, and a minimiser found by a long run."""
     y = problem.y.astype(np.result_type(problem.y.dtype, np.float64))
     request = _request(problem, "admm", strength, y)
