@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from recon.operators._constants import Constant
+from recon.operators._nufft import RealNUFFT
 from recon.operators.base import LinearOperator
 from recon.operators.non_cartesian import NonCartesianMRI
 from recon.operators.parallel_beam import ParallelBeam
-from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError
+from solvers.kernels import run_jobs
+
+DOUBLE, SAMPLE = 8, 104
+"""Bytes of a pixel in the transform, and of all that belongs to a sample while it is transformed."""
 
 
 class FourierSlice(LinearOperator):
@@ -77,32 +81,65 @@ class FourierSlice(LinearOperator):
         super().__init__(scan.in_shape, scan.out_shape)
         period = scan.detectors * scan.detector_spacing
         count = 1 + min((scan.detectors - 1) // 2, math.floor(period / (2 * scan.spacing)))
-        turns = _turns(scan, np.arange(count) / period)
+        cycles_a_pixel = scan.spacing * np.arange(count) / period
+        turns = np.multiply.outer(_directions(scan.angles).T, cycles_a_pixel).swapaxes(1, 2)
         # A real view has half of its frequencies twice: those count double in its sum of squares.
-        self._twice = Constant(np.where(np.arange(count) > 0, math.sqrt(2), 1.0))
-        weights = np.broadcast_to(self._twice.double**2, turns.shape[:-1])
+        self._twice = np.where(np.arange(count) > 0, 2.0, 1.0)
+        weights = np.broadcast_to(self._twice, turns.shape[:-1])
         self._samples = NonCartesianMRI(turns * np.array(self.in_shape), self.in_shape, weights=weights, eps=eps)
         self.eps, self.adjoint_tolerance = self._samples.eps, self._samples.adjoint_tolerance
-        self._gain = scan.spacing**2 / scan.detector_spacing * math.sqrt(math.prod(self.in_shape) / scan.detectors)
+        self._transform, self._frequencies = RealNUFFT(self.in_shape, self.eps), 2 * np.pi * cycles_a_pixel
+        self._gain = scan.spacing**2 / scan.detector_spacing / math.sqrt(scan.detectors)
         # The transforms count from pixel N // 2 and from cell 0.
         beside = np.array([n // 2 - 0.5 * (n - 1) for n in self.in_shape])
         cycles = turns @ beside + np.arange(count) * (scan.center / scan.detectors)
-        self._slices = Constant(self._gain * np.exp(-2j * np.pi * cycles))
+        self._slices = self._gain * np.exp(-2j * np.pi * cycles)
 
     def _apply(self, x: np.ndarray) -> np.ndarray:
-        spectrum = self._samples(x)
-        spectrum *= self._slices.like(x)
-        spectrum /= self._twice.like(x)
-        return np.fft.irfft(spectrum, self.scan.detectors, norm="ortho").astype(x.dtype, copy=False)
+        images, views = x.reshape(-1, *self.in_shape), np.empty((*x.shape[:-2], *self.out_shape), x.dtype)
+        run_jobs(self._project, views.size, len(images), images, views.reshape(-1, *self.out_shape))
+        return views
+
+    def _project(self, item: int, images: np.ndarray, views: np.ndarray) -> None:
+        grid = self._transform.joined(images[item])
+        for some in self._portions(images.itemsize):
+            spectrum = self._transform.forward(grid, self._points(some)).reshape(-1, self._twice.size)
+            spectrum *= self._slices[some]
+            views[item, some] = np.fft.irfft(spectrum, self.scan.detectors, norm="ortho")
+            del spectrum  # before the next points are made
 
     def _adjoint(self, y: np.ndarray) -> np.ndarray:
-        twice = self._twice.like(y)
-        spectrum = np.fft.rfft(y, norm="ortho")[..., : twice.size].astype(arrays.complex_dtype(y), copy=False)
-        return np.ascontiguousarray(self._samples.adjoint(spectrum * twice * self._slices.like(y).conj()).real)
+        views, images = y.reshape(-1, *self.out_shape), np.zeros((*y.shape[:-2], *self.in_shape), y.dtype)
+        run_jobs(self._back_project, views.size, len(views), views, images.reshape(-1, *self.in_shape))
+        return images
+
+    def _back_project(self, item: int, views: np.ndarray, images: np.ndarray) -> None:
+        for some in self._portions(views.itemsize):
+            samples = self._slices[some].conj()
+            samples *= self._twice
+            samples *= np.fft.rfft(views[item, some], norm="ortho")[:, : self._twice.size]
+            self._transform.add_adjoint(samples.reshape(-1), self._points(some), images[item])
+
+    def _portions(self, itemsize: int) -> Iterator[slice]:
+        """Views so many that all takes four times the larger of image and measurement: one in double precision."""
+        larger = max(math.prod(self.in_shape), math.prod(self.out_shape))
+        samples = larger * (3 * itemsize - DOUBLE) // SAMPLE
+        some = max(samples // self._twice.size, 1)
+        for first in range(0, self.out_shape[0], some):
+            yield slice(first, first + some)
+
+    def _points(self, some: slice) -> np.ndarray:
+        """The slices' samples and their opposites, in radians a pixel down and along the rows."""
+        directions = _directions(self.scan.angles[some])
+        points = np.empty((2, 2, directions.shape[1], self._frequencies.size))
+        np.multiply(directions[..., None], self._frequencies, out=points[:, 0])
+        np.negative(points[:, 0], out=points[:, 1])
+        return points.reshape(2, -1)
 
     def gram(self, x: Array) -> Array:
         """The normal operator ``A^H A x``: a convolution with the density of the slices."""
-        return self._samples.real_gram(self._admit(x, "x", self.in_shape)) * self._gain**2
+        seen = self._samples.real_gram(self._admit(x, "x", self.in_shape))
+        return seen * (self._gain**2 * math.prod(self.in_shape))
 
     def _iterate_norm(self) -> float:
         return super()._iterate_norm() * (1 + self.eps)  # the forward may be that much larger than its gram
@@ -115,10 +152,9 @@ class FourierSlice(LinearOperator):
         return f"FourierSlice({self.scan!r})"
 
 
-def _turns(scan: ParallelBeam, frequencies: np.ndarray) -> np.ndarray:
-    """Positions of the slices' samples, in cycles from pixel to pixel down and along the rows."""
-    down, along = -np.sin(scan.angles), np.cos(scan.angles)
-    return scan.spacing * np.stack([np.multiply.outer(d, frequencies) for d in (down, along)], axis=-1)
+def _directions(angles: np.ndarray) -> np.ndarray:
+    """Of the slices, down and along the rows."""
+    return np.stack([-np.sin(angles), np.cos(angles)])
 
 
 def _require_cover(scan: ParallelBeam) -> None:
