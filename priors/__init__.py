@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from priors.plug_and_play import AllPlanes as AllPlanes
     from priors.plug_and_play import Averaged as Averaged
     from priors.plug_and_play import Equivariant as Equivariant
+    from priors.plug_and_play import LeastLevel as LeastLevel
     from priors.plug_and_play import PlugAndPlay as PlugAndPlay
     from priors.quadratic import Tikhonov as Tikhonov
     from priors.quadratic import Zero as Zero
@@ -60,6 +61,7 @@ __getattr__, __dir__, __all__ = attach(
         "InfimalSum": "priors.infimal_sum",
         "KnownRegion": "priors.sets",
         "Laplacian": "priors.sobolev",
+        "LeastLevel": "priors.plug_and_play",
         "LocallyLowRank": "priors.low_rank",
         "NonLocalMeans": "priors.non_local_means",
         "NonNegative": "priors.constraints",

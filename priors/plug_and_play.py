@@ -28,8 +28,9 @@ class PlugAndPlay(Prior):
     """Prior that is known only by a denoiser: ``prox(v, step) = D(v, sqrt(step))``.
 
     Any solver that takes proximal maps of the image itself runs with it: ``dpir``, ``half-quadratic``, ``fista``,
-    ``admm``, ``douglas-rachford``, ``pdhg``. There is an objective behind it only for denoisers that are proximal maps;
-    the value is therefore not a number, and convergence is that of the iterates.
+    ``admm``, ``douglas-rachford``, ``pdhg``; ``reconstruct`` gives all but the first a :class:`LeastLevel`. There is an
+    objective behind it only for denoisers that are proximal maps; the value is therefore not a number, and convergence
+    is that of the iterates.
 
     Parameters
     ----------
@@ -163,6 +164,48 @@ class Averaged:
     def __call__(self, v: Array, sigma: float) -> Array:
         """The average of the image and the denoised one."""
         return arrays.lincomb(self.share, denoised(self.denoiser, v, sigma), 1.0 - self.share, v)
+
+
+@dataclass(frozen=True)
+class LeastLevel:
+    """Denoiser that is never told less noise than ``level``; of what it removes there, less noise takes a share.
+
+        D'(v, sigma) = v + min(sigma / level, 1)^2 (D(v, max(sigma, level)) - v)
+
+    For small ``sigma`` that is a step along the score of the images smoothed by ``level``, whose length follows
+    ``sigma^2``: solvers with short and with long steps then settle on the same image. A denoiser that is told next to
+    no noise removes nothing, and what the data do not see grows.
+
+    Parameters
+    ----------
+    denoiser : callable
+        See :class:`PlugAndPlay`.
+    level : float
+        In the image's unit.
+
+    References
+    ----------
+    E. Reehorst, P. Schniter, "Regularization by denoising: clarifications and new interpretations", IEEE Trans. Comput.
+    Imaging 5 (2019), on denoisers as scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from priors import LeastLevel
+    >>> LeastLevel(lambda v, sigma: 0 * v, 0.2)(np.ones(2), 0.1)
+    array([0.75, 0.75])
+    """
+
+    denoiser: Callable[[Array, float], Array]
+    level: float
+
+    def __post_init__(self) -> None:
+        positive_float("level", self.level)
+
+    def __call__(self, v: Array, sigma: float) -> Array:
+        """The share of the denoised image that is due."""
+        x = denoised(self.denoiser, v, max(sigma, self.level))
+        return x if sigma >= self.level else arrays.axpy((sigma / self.level) ** 2, x - v, v)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ FIRST_FEW, LAST_FEW = 2.3, 0.7  # levels over the usual last one, from a classic
 LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
+SETTLING = (
+    "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
+)  # fmt: skip
+"""Solvers with one level of noise, which end where they settle."""
 FROM_CLASSICAL = ("dpir", "learned-dpir", "nonlinear-dpir")
 QUIETEST = 2e-3  # noise over the root mean square of the measurement, below which denoisers were not trained
 
@@ -44,8 +48,9 @@ def denoiser_of(prior: Any) -> Any:
 
 
 def starts_from_classical(plan: Plan) -> bool:
-    """Whether a plan is of plug-and-play in a few steps, which start from an image that is good already."""
-    return plan.decisions["solver"].choice in FROM_CLASSICAL and isinstance(plan.noise, Gaussian)
+    """Whether a plan is of plug-and-play, which starts from an image that is good already."""
+    in_steps = plan.decisions["solver"].choice in FROM_CLASSICAL
+    return isinstance(plan.noise, Gaussian) and (in_steps or isinstance(plan.solver, BuildSettling))
 
 
 def from_classical(request: Request, choice: Choice | None, image: Array) -> Request:
@@ -96,6 +101,43 @@ class BuildDPIR:
         part = denoiser_of(prior)
         own = isinstance(getattr(part, "denoiser", None), Denoiser)
         return DPIR(data, prior, strength, turns=own, **_schedule(data.operator, data.y, self.noise))
+
+
+class BuildSettling:
+    """``(data, prior, strength) -> algorithm`` of a solver that has one level of noise for the denoiser."""
+
+    def __init__(self, name: str, solver: Any, noise: Any):
+        self.name, self.solver, self.noise = name, solver, noise
+
+    def at(self, noise: Any) -> BuildSettling:
+        """The same for another noise."""
+        return BuildSettling(self.name, self.solver, noise)
+
+    def __call__(self, data: Any, prior: Any, strength: float) -> Any:
+        if data.y is None:
+            return self.solver(data, prior, strength)
+        level = measured_noise(data.y, self.noise) / typical_gain(data.operator)
+        return self.solver(data, with_least_level(prior, level), strength, **self._steps(level, strength))
+
+    def _steps(self, level: float, strength: float) -> dict[str, Any]:
+        """Steps at which the denoiser is told the level: splittings are not stable with a denoiser at any others."""
+        if self.name == "admm":
+            return {"scale": level**2, "balance": False}
+        return {"step_size": level**2 / strength} if self.name in ("douglas-rachford", "pdhg") else {}
+
+
+def with_least_level(prior: Any, level: float) -> Any:
+    """The prior whose denoiser is told no less noise than this; one whose level was given is left as it is."""
+    from priors import LeastLevel, PlugAndPlay
+    from priors.base import Scaled, Sum
+
+    if isinstance(prior, Sum):
+        return Sum(tuple(with_least_level(part, level) for part in prior.parts))
+    if isinstance(prior, Scaled):
+        return replace(prior, prior=with_least_level(prior.prior, level))
+    if isinstance(prior, PlugAndPlay) and prior.level is None:
+        return PlugAndPlay(LeastLevel(prior.denoiser, level))
+    return prior
 
 
 def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from recon._nonlinear import require_nonlinear_solver
+from recon._nonlinear import is_nonlinear, require_nonlinear_solver
+from recon._plug_and_play import SETTLING, BuildSettling, denoiser_of
 from recon._selection_problem import measured_count
 from recon.noise import Gaussian, Poisson
 from solvers.errors import ArgumentError
@@ -66,6 +67,8 @@ def named_solver(name: str, noise: Any, prior: Any, operator: Any) -> tuple[Call
     """
     require_nonlinear_solver(name, operator, noise, NONLINEAR)
     build, remark = _build(name, noise)
+    if name in SETTLING and isinstance(noise, Gaussian) and not is_nonlinear(operator) and denoiser_of(prior):
+        build = BuildSettling(name, build, noise)
     _trial(build, noise, prior, operator)
     return build, remark
 

@@ -162,6 +162,7 @@ class _Watch:
         self.best = state.x
         self.x = self._seen(state.x)
         self.merit = self.first_merit = self._merit_of(state.x)
+        self.calmest = math.inf
         self.settled = 0
         self.last_k = 0
         self.size = arrays.to_float(arrays.norm(self.x))  # largest of the start and the first iterates
@@ -183,8 +184,8 @@ class _Watch:
             self.history[name].append(value)
         if not math.isfinite(change) or not math.isfinite(size) or self._grows(size, merit, change):
             return Status.DIVERGED
-        if not merit > self.merit:  # also where there is no objective: the latest iterate is the best known
-            self.best, self.merit = state.x, merit
+        if self._is_best(merit, change):
+            self.best, self.merit, self.calmest = state.x, merit, change
         self.x = x
         # Changes shrink by q a look, so what is left is a geometric series.
         q = min(change / previous, 0.98) if previous > 0 else 0.0
@@ -193,6 +194,10 @@ class _Watch:
             left = self.distance(state, left, self._seen)
         self.settled = self.settled + 1 if max(left, change) <= self.tol * size else 0
         return Status.CONVERGED if self.settled >= self.patience or change == 0 else None
+
+    def _is_best(self, merit: float, change: float) -> bool:
+        """Whether no iterate before had a lower objective, or, where there is none, moved less."""
+        return change <= self.calmest if math.isnan(merit) else not merit > self.merit
 
     def _seen(self, x: Array) -> Array:
         """The part of the image that is to settle; a copy of some of it where the next step overwrites it."""

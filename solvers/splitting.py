@@ -73,6 +73,8 @@ class DouglasRachford(TwoProximalMaps):
         See :class:`Regularised`. Least squares without weights; the prior has ``prox``.
     relaxation : float
         In (0, 2).
+    step_size : float, optional
+        Step of the proximal maps, kept. None starts from the sizes of image and residual and balances it.
 
     Raises
     ------
@@ -95,9 +97,10 @@ class DouglasRachford(TwoProximalMaps):
     """
 
     relaxation: float = 1.6
+    step_size: float | None = None
 
     def init(self, x0: Array) -> DouglasRachfordState:
-        gamma = duals.first_ratio(self.data, x0, self._back)
+        gamma = duals.first_ratio(self.data, x0, self._back) if self.step_size is None else self.step_size
         return DouglasRachfordState(x0, x0, x0, gamma, None, (x0, arrays.zeros(x0.shape, x0)))
 
     def restart(self, state: DouglasRachfordState, strength: float, item: int | None = None) -> DouglasRachfordState:
@@ -121,7 +124,8 @@ class DouglasRachford(TwoProximalMaps):
         slope = (state.w - fit) * (1.0 / gamma)
         w = arrays.axpy(self.relaxation, x - fit, state.w)
         new = replace(state, x=x, fit=fit, w=w, dual=dual)
-        return self._balanced(new, slope) if k + 1 in duals.BALANCE_AT else new
+        balance = self.step_size is None and k + 1 in duals.BALANCE_AT
+        return self._balanced(new, slope) if balance else new
 
     def _balanced(self, state: DouglasRachfordState, slope: Array) -> DouglasRachfordState:
         """Bring gamma to the ratio of the ways that image and slope have gone; the slope of the data is kept."""

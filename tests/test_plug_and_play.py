@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.ndimage import uniform_filter
 
-from priors import BM3D, RED, AllPlanes, Averaged, Box, Denoiser, Equivariant, PlugAndPlay, TorchDenoiser
+from priors import BM3D, RED, AllPlanes, Averaged, Box, Denoiser, Equivariant, LeastLevel, PlugAndPlay, TorchDenoiser
 from recon import reconstruct
 from recon._plug_and_play import MIDDLE, TOLD, _matched_weight
 from recon.info import ReconstructionWarning
@@ -36,6 +36,30 @@ def test_a_proximal_map_as_denoiser_gives_the_minimiser(solver):
     problem = solver(LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), 0.3)
     found = solve(problem, np.zeros(8), tol=1e-10, max_iter=3000).image
     np.testing.assert_allclose(found, minimiser(0.3), atol=1e-7)
+
+
+@pytest.mark.parametrize("step", [1e-4, 1e-2])
+def test_what_is_settled_on_with_a_least_level_depends_little_on_the_step(step):
+    level, strength = 0.5, 0.3
+    denoiser = LeastLevel(tikhonov, level)
+    problem = FISTA(LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(denoiser), strength, step_size=step)
+    found = solve(problem, np.zeros(8), tol=1e-12, max_iter=200_000).image
+    # A share step / level^2 of v level^2 / (1 + level^2) is a gradient step of a ridge with this weight.
+    expected = minimiser(strength / (1 + level**2))
+    assert np.linalg.norm(found - expected) <= step * np.linalg.norm(expected)
+
+
+@pytest.mark.filterwarnings("ignore:The solver had not settled")
+def test_splittings_with_the_learned_denoiser_settle_near_the_restoration_in_steps():
+    rows, columns = np.mgrid[:40, :40] / 40
+    image = (np.hypot(rows - 0.4, columns - 0.5) < 0.3) + 0.3 * np.sin(9 * columns) + 0.2 * rows
+    A = Blur(gaussian(1.2), shape=image.shape)
+    y = (A(image) + 0.02 * RNG.standard_normal(image.shape)).astype(np.float32)
+    in_steps = np.linalg.norm(reconstruct(y, A, prior="learned") - image)
+    for solver in ("admm", "douglas-rachford", "pdhg", "fista"):
+        found, info = reconstruct(y, A, prior="learned", solver=solver, max_iter=15, return_info=True)
+        assert info.status is not Status.DIVERGED
+        assert np.linalg.norm(found - image) <= 1.25 * in_steps, solver
 
 
 def test_half_quadratic_splitting_takes_a_denoiser():
