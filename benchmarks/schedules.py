@@ -38,6 +38,8 @@ SETS = ("bsd68", "set12", "ct", "mri")
 SIZE = 128
 SIZES = {"superresolution": 144}  # which every factor divides
 LENGTHS = (8, 24, 100, 50, 16, 12, 6, 4)
+FAR = 0.5
+"""Decibels under the best so far, from which on no other weights are tried for a number of steps."""
 PRIOR = PlugAndPlay(Denoiser())
 
 
@@ -114,6 +116,8 @@ def _climbed(problem: Problem, from_tv: bool) -> tuple[float, int, float]:
 
     power = 0
     for length in LENGTHS:
+        if found and at(power, length) < max(found.values()) - FAR:
+            continue
         while not (at(power, length) >= at(power - 1, length) and at(power, length) >= at(power + 1, length)):
             power += 1 if at(power + 1, length) > at(power - 1, length) else -1
     best = max(found, key=lambda key: found[key])

@@ -211,6 +211,13 @@ def check_closed_forms(p: Probe) -> Iterator[Figure]:
             filtered = np.fft.ifftn(np.fft.fftn(x, axes=axes) * spectrum, axes=axes)
             value = relative(filtered, apply(x).astype(filtered.dtype))
             yield p.figure(name, value, limit, "It holds the eigenvalues over the frequencies, in FFT order.")
+    response = operator.impulse_response()
+    if response is not None:
+        centre = tuple(n // 2 for n in operator.in_shape)
+        impulse = np.zeros(operator.in_shape, x.dtype)
+        impulse[centre] = 1
+        value = relative(np.roll(response, centre, axes), operator.gram(impulse))
+        yield p.figure("impulse_response", value, limit, "It is A^H A of an impulse at n // 2, moved to the origin.")
     diagonal = operator.diagonal_gram()
     if diagonal is not None:
         yield p.figure("diagonal_gram", relative(diagonal * x, operator.gram(x)), limit, "It is the diagonal of A^H A.")

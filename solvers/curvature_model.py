@@ -102,7 +102,13 @@ class ModelInverse:
 
 
 def impulse_response(operator: Any, like: Array) -> np.ndarray:
-    """``A^H A`` of an impulse at an image's centre, that moved to the origin, in the mean of frames: one product."""
+    """``A^H A`` of an impulse at an image's centre, that moved to the origin, in the mean of frames.
+
+    One product, or none where the operator knows it.
+    """
+    known = getattr(operator, "impulse_response", lambda: None)()
+    if known is not None:
+        return known.astype(arrays.to_numpy(like).dtype, copy=False)
     shape, frames = tuple(operator.in_shape), getattr(operator, "frames", False)
     centre = tuple(n // 2 for n in shape[frames:])
     impulse = np.zeros(shape, dtype=arrays.to_numpy(like).dtype)

@@ -82,3 +82,12 @@ class Coils:
             return convolve(self.seen(images[image], coil), workers=workers)
 
         return self.combined(filtered, len(images), x.dtype).reshape(x.shape)
+
+
+def seen_from_centre(response: np.ndarray, coils: np.ndarray | None) -> np.ndarray:
+    """What coils make of the response to an impulse at the image's centre, that at the origin."""
+    if coils is None:
+        return response
+    centre = tuple(n // 2 for n in response.shape)
+    together = np.tensordot(coils[(slice(None), *centre)], coils.conj(), 1)
+    return response * np.roll(together, tuple(-c for c in centre), range(len(centre)))

@@ -250,6 +250,13 @@ class LinearOperator(Operator):
         """
         return None
 
+    def impulse_response(self) -> np.ndarray | None:
+        """``A^H A`` of an impulse at the image's centre ``n // 2``, that moved to the origin, or None.
+
+        Given only where it is known without applying the operator.
+        """
+        return None
+
     def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         """``(outer, inner)`` with ``A = outer @ inner``, or None where there is no such pair.
 

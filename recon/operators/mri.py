@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators._coils import Coils
+from recon.operators._coils import Coils, seen_from_centre
 from recon.operators._combinations import scaled
 from recon.operators._constants import Constant
 from recon.operators.base import LinearOperator
@@ -131,6 +131,9 @@ class CartesianMRI(Parametrised, LinearOperator):
 
     def sensitivity(self) -> np.ndarray | None:
         return None if self.coils is None else self._coils.strength()
+
+    def impulse_response(self) -> np.ndarray:
+        return seen_from_centre(np.fft.ifftn(np.fft.ifftshift(self.mask)), self.coils)
 
     def _strength(self) -> np.ndarray:
         """``sum_c |s_c|^2``."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recon.operators._coils import Coils
+from recon.operators._coils import Coils, seen_from_centre
 from recon.operators._nufft import NUFFT, tolerance
 from recon.operators._toeplitz import RealToeplitz, Toeplitz
 from recon.operators.base import LinearOperator
@@ -126,10 +126,20 @@ class NonCartesianMRI(LinearOperator):
         """The normal operator ``A^H A x``: for each coil a convolution with the spectrum of the sampling density."""
         return self._coils.gram(self._admit(x, "x", self.in_shape), self.convolution)
 
-    @cached_property
+    def impulse_response(self) -> np.ndarray:
+        return seen_from_centre(self._convolution_and_middle[1], self.coils)
+
+    @property
     def convolution(self) -> Toeplitz:
         """``A^H A`` of one coil."""
-        return Toeplitz(self._lags())
+        return self._convolution_and_middle[0]
+
+    @cached_property
+    def _convolution_and_middle(self) -> tuple[Toeplitz, np.ndarray]:
+        """``A^H A`` of one coil, and its response to an impulse at the image's centre, that at the origin."""
+        lags = self._lags()
+        middle = tuple(slice(n - n // 2, 2 * n - n // 2) for n in self.in_shape)
+        return Toeplitz(lags), np.fft.ifftshift(lags[middle])
 
     def _lags(self) -> np.ndarray:
         """A transform of the weights to all the lags there are."""
