@@ -10,6 +10,7 @@ import numpy as np
 
 from recon._arguments import checked_bounds
 from recon._bands import weighted_bands
+from recon._coil_noise import weighted_coils
 from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
 from recon._noise_level import estimate_looks
@@ -32,11 +33,13 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
         noise, reason = operator.natural_noise, "what the operator counts"
     if isinstance(noise, str) and noise in ("auto", "gaussian"):
         unlike = weighted_bands(y, operator) if bands and not is_nonlinear(operator) else None
+        of = "bands" if unlike is not None else "coils"
+        unlike = weighted_coils(y, operator) if unlike is None else unlike
         if unlike is not None:
             working, levels = unlike
             said = f"Gaussian, about {levels.min():.3g} to {levels.max():.3g}"
             decisions["noise"] = Decision(
-                said, f"estimated from the measurement, one level for each of {len(levels)} bands"
+                said, f"estimated from the measurement, one level for each of {len(levels)} {of}"
             )
             decisions["data term"] = Decision(*working.data_term)
             return working

@@ -40,7 +40,7 @@ def estimate_sigma(y: Array, operator: Any) -> float:
     if told is not None and told.any():  # samples at the end of a range show no noise
         sampling = told if sampling is None else sampling & told
     if np.iscomplexobj(values):
-        return _complex_level(values, sampling)
+        return complex_level(values, sampling)
     return _real_level(values, sampling)
 
 
@@ -178,7 +178,8 @@ def _line(mean: np.ndarray, variance: np.ndarray) -> tuple[float, float]:
     return float(gain), float(np.sqrt(square))
 
 
-def _complex_level(k: np.ndarray, sampling: np.ndarray | None) -> float:
+def complex_level(k: np.ndarray, sampling: np.ndarray | None) -> float:
+    """Level of the real and the imaginary part, from the weakest tenth of the neighbourhoods."""
     measured = np.abs(k if sampling is None else k[sampling]).reshape(-1)
     measured = measured[: measured.size // 16 * 16].reshape(-1, 16)
     if not measured.size:

@@ -177,6 +177,63 @@ def nlinv(k: Any, *, steps: int = 12) -> np.ndarray:
     return np.asarray(F.sensitivities(unroll(algorithm, start, steps)))
 
 
+def prewhiten(k: Any, operator: Any, covariance: Any) -> tuple[Any, Any]:
+    r"""Mix coils until their noise is white: of level 1, in the real and the imaginary part, and uncorrelated.
+
+    With ``C = E[n n^H]`` and ``C / 2 = L L^H``, what is returned are ``L^-1 k`` and the scan by the coils ``L^-1 s``;
+    the image is the same. Without a covariance :func:`recon.reconstruct` weighs coils whose levels differ by estimates
+    of them.
+
+    Parameters
+    ----------
+    k : array of complex, shape (..., *operator.out_shape)
+        k-space.
+    operator : CartesianMRI, NonCartesianMRI, DynamicMRI or DynamicNonCartesianMRI
+        What measured it, with coils; other operators may come before it, as in ``A @ RealImage(shape)``.
+    covariance : array of complex, shape (coils, coils)
+        That of the noise, such as ``n @ n.conj().T / n.shape[1]`` of a scan ``n`` without an object.
+
+    Returns
+    -------
+    (array, LinearOperator)
+        What to reconstruct from, ``noise=1.0`` being known.
+
+    Raises
+    ------
+    DTypeError, ShapeError, ArgumentError
+        The operator has no coils, the covariance another number of them, or it is not Hermitian and positive.
+
+    References
+    ----------
+    K. P. Pruessmann, M. Weiger, P. Bornert, P. Boesiger, "Advances in sensitivity encoding with arbitrary k-space
+    trajectories", Magn. Reson. Med. 46 (2001), section on noise decorrelation.
+
+    Examples
+    --------
+    >>> from recon.operators import CartesianMRI
+    >>> A = CartesianMRI(np.ones((4, 4), dtype=bool), np.ones((2, 4, 4)))
+    >>> k, A = prewhiten(A(np.ones((4, 4))), A, np.diag([2.0, 8.0]))
+    >>> A.coils[:, 0, 0].real
+    array([1. , 0.5])
+    """
+    from recon._coil_noise import mixed_coils, scanner_of
+
+    scanner = scanner_of(operator)
+    if scanner is None:
+        raise DTypeError(f"operator is {operator!r}; expected one with coils. Pass such as CartesianMRI(mask, coils).")
+    C, count = np.asarray(arrays.to_numpy(covariance)), len(scanner.coils)
+    if C.shape != (count, count):
+        raise ShapeError(f"covariance has shape {C.shape}; expected ({count}, {count}), that of the coils. Pass n n^H.")
+    require_finite("covariance", C, "Leave out the samples that are not numbers.")
+    if abs(C - C.conj().T).max() > 1e-4 * abs(C).max() or np.linalg.eigvalsh(C).min() <= 0:
+        raise ArgumentError(
+            "covariance is not Hermitian and positive definite; expected n @ n.conj().T / n.shape[1] of at least as "
+            "many samples as coils. Measure more noise, or leave out coils that are dead or copies."
+        )
+    k = operator._admit(k, "k", operator.out_shape, operator.out_kind)
+    return mixed_coils(k, operator, np.linalg.inv(np.linalg.cholesky(C / 2)))
+
+
 def _projection(center: np.ndarray, kernel: int, threshold: float) -> np.ndarray:
     """Projection onto the space of patches, (coils * kernel^d, coils * kernel^d)."""
     ndim = center.ndim - 1

@@ -124,6 +124,10 @@ class DynamicMRI(LinearOperator):
     def _iterate_norm(self) -> float:
         return lanczos_norm(self.gram, self.in_shape, complex_start=True, upper=self._frame.norm())
 
+    def with_coils(self, coils: np.ndarray) -> DynamicMRI:
+        """The same scan by other coils."""
+        return DynamicMRI(self.masks, coils)
+
     def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
         sampling = boolean_mask("sampling", sampling, shape=self.out_shape)
         if self.coils is None:
@@ -229,6 +233,10 @@ class DynamicNonCartesianMRI(LinearOperator):
         if self.coils is None:
             return max(part.norm() for part in self.parts)
         return super()._iterate_norm() * (1 + self.eps)  # the forward may be that much larger than its gram says
+
+    def with_coils(self, coils: np.ndarray) -> DynamicNonCartesianMRI:
+        """The same scan by other coils."""
+        return DynamicNonCartesianMRI(self.trajectories, self.in_shape[1:], coils, self.weights, self.eps)
 
     def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
         sampling = np.broadcast_to(sampling, self.out_shape)

@@ -145,6 +145,10 @@ class CartesianMRI(Parametrised, LinearOperator):
         upper = math.sqrt(float(self._strength().max()))
         return lanczos_norm(self.gram, self.in_shape, complex_start=True, upper=upper)
 
+    def with_coils(self, coils: np.ndarray) -> CartesianMRI:
+        """The same scan by other coils."""
+        return CartesianMRI(self.mask, coils)
+
     def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
         sampling = boolean_mask("sampling", sampling, shape=self.out_shape)
         if self.coils is not None and (sampling != sampling[:1]).any():

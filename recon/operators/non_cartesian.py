@@ -160,6 +160,10 @@ class NonCartesianMRI(LinearOperator):
     def _iterate_norm(self) -> float:
         return super()._iterate_norm() * (1 + self.eps)  # the forward may be that much larger than its gram says
 
+    def with_coils(self, coils: np.ndarray) -> NonCartesianMRI:
+        """The same scan by other coils."""
+        return NonCartesianMRI(self.trajectory, self.in_shape, coils, self.weights, self.eps)
+
     def with_sampling(self, sampling: np.ndarray) -> LinearOperator:
         sampling = np.broadcast_to(sampling, self.out_shape)
         if self.coils is not None:
