@@ -20,6 +20,7 @@ from solvers.arrays import Array
 # grows with the share of the measurement that is fitted (of the problems of benchmarks.strength).
 BALANCE, BALANCE_FITTED = 1.4, 1.8
 NOTICEABLE = 0.3  # gain over the best trial, relative to the noise fitted, up to which a parabola is believed
+OVERFITS = 0.8  # effective degrees of freedom over measurements from which the residual tells too small a noise level
 INTERPOLATES = 0.95  # effective degrees of freedom over measurements from which GCV says nothing
 SETTLED = 0.2  # change of the risk still to come, over that of the noise fitted, at which a solve ends
 FLAT = 1e-6  # differences of a spectrum below which it is a number
@@ -62,7 +63,7 @@ class Predicted(Warm):
         settling = Settling(self._figures, self._risk, self.pace, self.least)
         self.solve(strength, settling)
         found: Figures = settling.result()
-        if self.problem.early:
+        if self.problem.race:
             self.least = min(self.least, self._risk(found)[0])
         return found
 
@@ -126,7 +127,10 @@ class Predicted(Warm):
             return None
         balance = BALANCE + BALANCE_FITTED * figures.divergence
         fitted = balance * self._variance(figures) * figures.divergence * self.count
-        return strength * fitted / penalty if penalty > 0 < fitted else None
+        if not penalty > 0 < fitted:
+            return None
+        proposal = strength * fitted / penalty
+        return max(proposal, strength) if figures.divergence > OVERFITS else proposal
 
     def _variance(self, figures: Figures) -> float:
         if isinstance(self.problem.noise, Poisson):

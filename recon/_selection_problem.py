@@ -63,6 +63,7 @@ class Problem:
     patience: int = 1  # looks that must find a solve converged
     spacing: float = FACTOR  # between the strengths tried; 1 tries the first alone
     early: bool = True  # whether a solve may end when its risk has settled, before the image has
+    race: bool = True  # whether a strength that will not be the best is followed no further
 
     @property
     def slack(self) -> float:

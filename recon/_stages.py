@@ -113,7 +113,7 @@ def _search(request: Request, start: Array, rng: np.random.Generator, first: flo
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,
         min(plan.max_iter, SEARCH_MAX_ITER), COMPARED_TOL if compared else max(USUAL_TOL, plan.tol),
-        patience=2 if compared else 1, early=quick and not (compared or quadratic),
+        patience=2 if compared else 1, early=quick and not (compared or quadratic), race=quick and not quadratic,
         spacing=FACTOR if plan.usual is None else 1.0 if compared else SPACING,
     )  # fmt: skip
     if first is None:
