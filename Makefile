@@ -38,8 +38,9 @@ format: $(STAMP) ## mend what ruff can mend by itself
 types: $(STAMP) ## check the types with mypy
 	$(BIN)/python -m mypy
 
-bench: $(STAMP) ## time the library beside its peers
+bench: $(STAMP) ## time the library beside its peers; fails where a ratio is under its limit
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(PYTEST_FLAGS)
+	$(BIN)/python -m benchmarks.peers
 
 # The first run on a machine saves what later ones are held against; `rm -r .benchmarks` forgets it.
 HOT := $(addprefix benchmarks/test_bench_,projector.py convolution.py tv.py problems.py)

@@ -114,8 +114,8 @@ def ours(problem: Problem, strength: Any, **options: Any) -> Any:
 class Comparison:
     """One section: our run, and each peer against it."""
 
-    def __init__(self, section: Section):
-        self.section, self.problem = section, section.problem()
+    def __init__(self, section: Section, problem: Problem):
+        self.section, self.problem = section, problem
         begin = time.perf_counter()
         self.strength = strength_of(self.problem)
         self.first = time.perf_counter() - begin
@@ -149,9 +149,6 @@ class Comparison:
 
     def against(self, peer: Peer) -> None:
         """Time a peer, and print the ratios beside their limits."""
-        if peer.missing:
-            print(f"{peer.name}: {', '.join(peer.missing)} not installed")
-            return
         solver = peer.build(self.problem, self.strength)
         judge, least, limit = self.judge_for(solver)
         trace, enough = search(solver.run, judge, least, limit, peer.first)
@@ -199,6 +196,23 @@ class Comparison:
         print(f"   {text} (limit {limit:g}){missed}", flush=True)
 
 
+def compared(section: Section) -> int:
+    """Compare with the peers that are installed; returns how many limits are missed."""
+    problem = section.problem()
+    peers = [peer for peer in PEERS if problem.name in peer.problems]
+    for peer in peers:
+        if peer.missing:
+            print(f"{problem.name}: {peer.name} is left out, {', '.join(peer.missing)} not installed")
+    if all(peer.missing for peer in peers):
+        return 0
+    comparison = Comparison(section, problem)
+    comparison.describe()
+    for peer in peers:
+        if not peer.missing:
+            comparison.against(peer)
+    return comparison.missed
+
+
 def main(arguments: Sequence[str] = ()) -> int:
     """Print every ratio beside its limit; returns whether one is missed."""
     warnings.simplefilter("ignore")  # runs are cut at a number of steps on purpose
@@ -206,12 +220,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     missed = 0
     for name in arguments or SECTIONS:
         for section in SECTIONS[name]:
-            comparison = Comparison(section)
-            comparison.describe()
-            for peer in PEERS:
-                if comparison.problem.name in peer.problems:
-                    comparison.against(peer)
-            missed += comparison.missed
+            missed += compared(section)
     print(f"\n{missed} limits missed")
     return int(missed > 0)
 

@@ -10,6 +10,8 @@ from recon import operators as ops
 from recon import reconstruct
 from recon.bench import PROBLEMS
 
+TV = {"prior": "tv"}
+
 
 @pytest.fixture(scope="module")
 def deblurring():
@@ -22,8 +24,12 @@ def tomography():
     return measure("CT", truth, ops.ParallelBeam(truth.shape, 60, spacing=1 / 256), 0.005)
 
 
+def test_deblur_512_with_the_choice_of_prior_and_strength(benchmark, deblurring):
+    benchmark.pedantic(reconstruct, (deblurring.y, deblurring.operator), rounds=2, warmup_rounds=1)
+
+
 def test_deblur_512_with_the_choice_of_strength(benchmark, deblurring):
-    benchmark.pedantic(reconstruct, (deblurring.y, deblurring.operator), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(reconstruct, (deblurring.y, deblurring.operator), TV, rounds=5, warmup_rounds=1)
 
 
 def test_deblur_512_at_a_given_strength(benchmark, deblurring):
@@ -31,7 +37,7 @@ def test_deblur_512_at_a_given_strength(benchmark, deblurring):
 
 
 def test_tomography_256_with_the_choice_of_strength(benchmark, tomography):
-    benchmark.pedantic(reconstruct, (tomography.y, tomography.operator), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(reconstruct, (tomography.y, tomography.operator), TV, rounds=5, warmup_rounds=1)
 
 
 def test_tomography_256_at_a_given_strength(benchmark, tomography):
