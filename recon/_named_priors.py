@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from recon._pace import pace
-from recon._regulariser import named_ridge
+from recon._regulariser import named_red, named_ridge
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import OptionError
 
 NAMES = (
     "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov", "sobolev", "laplacian", "entropy",
-    "low-rank", "locally-low-rank", "learned", "ridge", "none",
+    "low-rank", "locally-low-rank", "learned", "red", "ridge", "none",
 )  # fmt: skip
 SLOPE = 0.05  # difference of neighbours, over the standard deviation of the image, up to which Huber sees a slope
 
@@ -53,8 +53,9 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool, noise: Any) 
         return priors.Entropy(mean), f"entropy, level {mean:.3g}"
     if name in ("low-rank", "locally-low-rank"):
         return _low_rank(name, operator, channels)
-    if name == "learned":
-        return _learned(operator, bands or channels)
+    if name in ("learned", "red"):
+        found, title = _learned(name, operator, bands or channels)
+        return (found, title) if name == "learned" else named_red(found.denoiser, title, y, operator, noise)
     if name == "ridge":
         return named_ridge(y, operator, noise)
     spacing = None
@@ -64,13 +65,13 @@ def named_prior(name: str, y: Array, operator: Any, channels: bool, noise: Any) 
     return _of_differences(name, y, operator, {"ndim": ndim, "spacing": spacing}, axis, coupled)
 
 
-def _learned(operator: Any, channels: bool) -> tuple[Any, str]:
+def _learned(name: str, operator: Any, channels: bool) -> tuple[Any, str]:
     """The denoiser that comes with the library; on volumes in all three directions, on series frame by frame."""
     from priors import AllPlanes, Denoiser, PlugAndPlay
 
     if len(operator.in_shape) < 2:
         raise OptionError(
-            f"prior is 'learned', which knows images; {operator!r} gives signals of shape {operator.in_shape}. "
+            f"prior is {name!r}, which knows images; {operator!r} gives signals of shape {operator.in_shape}. "
             "Pass prior='tv' or 'wavelet'."
         )
     if len(operator.in_shape) - bool(operator.channels) == 3 and not operator.frames and not channels:

@@ -13,8 +13,8 @@ from solvers.errors import OptionError
 
 TOLD = 0.57
 """Level that the ridge regulariser is told, over the noise that the data leave in the image."""
-RIDGE_WEIGHT, STEP_WEIGHT = 0.65, 30.0
-"""Strengths of the ridge regulariser and of a gradient step, over ``(sigma / level)^2``."""
+WEIGHTS = {"RidgeRegulariser": 0.65, "GradientStep": 30.0, "RED": 0.23}
+"""Strengths, over ``(sigma / level)^2``."""
 
 
 def named_ridge(y: Array, operator: Any, noise: Any) -> tuple[Any, str]:
@@ -30,12 +30,18 @@ def named_ridge(y: Array, operator: Any, noise: Any) -> tuple[Any, str]:
     return RidgeRegulariser(level), f"learned ridge regulariser, level {level:.3g}"
 
 
+def named_red(denoiser: Any, title: str, y: Array, operator: Any, noise: Any) -> tuple[Any, str]:
+    """Regularisation by denoising at the level that the data leave in the image, and what to call it."""
+    from priors import RED
+
+    level = _noise_level(y, noise) / typical_gain(operator)
+    return RED(denoiser, level), f"regularisation by denoising, {title}, level {level:.3g}"
+
+
 def regulariser_of(prior: Any) -> Any:
     """The learned regulariser in a prior, or None."""
-    from priors import GradientStep, RidgeRegulariser
-
     functions = [getattr(term.function, "prior", term.function) for term in prior.terms()]
-    found = [function for function in functions if isinstance(function, (RidgeRegulariser, GradientStep))]
+    found = [function for function in functions if type(function).__name__ in WEIGHTS]
     return found[0] if found else None
 
 
@@ -45,21 +51,20 @@ def regulariser_strength(prior: Any, y: Array, noise: Any) -> float | None:
     if found is None:
         return None
     variance = 1.0 if isinstance(noise, Poisson) else _noise_level(y, noise) ** 2
-    return (STEP_WEIGHT if _is_gradient_step(prior) else RIDGE_WEIGHT) * variance / found.level**2
+    return WEIGHTS[type(found).__name__] * variance / found.level**2
 
 
 def regulariser_solver(prior: Any, noise: Any, operator: Any) -> tuple[str, str] | None:
     """The solver for a learned regulariser, or None where there is none."""
-    if regulariser_of(prior) is None:
+    found = type(regulariser_of(prior)).__name__
+    if found not in WEIGHTS:
         return None
     bounded = any(hasattr(term.function, "bounds") for term in prior.terms())
-    if isinstance(noise, Gaussian) and operator.has_solve_shifted and not bounded and _is_gradient_step(prior):
+    if found == "GradientStep" and isinstance(noise, Gaussian) and operator.has_solve_shifted and not bounded:
         return "data-proximal", "closed form of the data, gradient steps of the denoiser that lower the objective"
+    if found == "RED":
+        return "lbfgs", "a prior that is known by its gradient"
     return "lbfgs", "a smooth prior; the objective decreases in every step"
-
-
-def _is_gradient_step(prior: Any) -> bool:
-    return not hasattr(regulariser_of(prior), "weak_convexity")
 
 
 def _noise_level(y: Array, noise: Any) -> float:

@@ -67,9 +67,9 @@ def reconstruct(
         Forward model. Parameters that are :class:`~recon.operators.Unknown` are found with the image.
     prior : str, Prior or list of them
         What a good image looks like: "auto", "tv", "tgv", "huber-tv", "wavelet", "undecimated-wavelet", "tikhonov",
-        "sobolev", "laplacian", "entropy", "low-rank" and "locally-low-rank" for series, "learned", "ridge" or
-        "none", an object of :mod:`priors`, or a denoiser ``D(v, sigma)``. Of a list, the one with the smallest
-        predicted risk.
+        "sobolev", "laplacian", "entropy", "low-rank" and "locally-low-rank" for series, "learned", "red",
+        "ridge" or "none", an object of :mod:`priors`, or a denoiser ``D(v, sigma)``. Of a list, the one with the
+        smallest predicted risk.
     solver : str or callable
         How to minimise: "auto" or a name such as "admm", "fista", "pdhg", "cg" or "sirt" (an unknown name is answered
         with all of them); a callable builds an algorithm from ``(data, prior, strength)``.

@@ -60,6 +60,7 @@ def test_splittings_with_the_learned_denoiser_settle_near_the_restoration_in_ste
         found, info = reconstruct(y, A, prior="learned", solver=solver, max_iter=15, return_info=True)
         assert info.status is not Status.DIVERGED
         assert np.linalg.norm(found - image) <= 1.25 * in_steps, solver
+    assert np.linalg.norm(reconstruct(y, A, prior="red", max_iter=20) - image) <= 1.25 * in_steps
 
 
 def test_half_quadratic_splitting_takes_a_denoiser():
