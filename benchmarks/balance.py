@@ -1,8 +1,8 @@
 """What it gains to choose both weights of total generalised variation: ``python -m benchmarks.balance``.
 
 For each problem the PSNR with the usual ratio of the weights and a chosen strength, with both chosen by the predicted
-risk (``strength="joint"``), and the best over a grid of ratios with the strength chosen, by the truth; and how many times
-as long the joint search takes.
+risk (``strength="joint"``), and the best over a grid of ratios with the strength chosen, by the truth; and how many
+times as long the joint search takes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from recon import psf, reconstruct
 
 SIZE = 96
 RATIOS = [2.0 * 3.0**k for k in range(-3, 4)]
+COLUMNS = ("usual", "joint", "gain", "ratio", "best", "ratio", "time")
 LOSS = 0.1  # dB on the mean, of the joint choice against the best ratio
 
 
@@ -63,9 +64,7 @@ def timed(problem: Problem, **options: Any) -> tuple[Any, Any, float]:
 
 def main() -> None:
     gains, losses = [], []
-    print(
-        f"{'problem':18s} {'usual':>7s} {'joint':>7s} {'gain':>7s} {'ratio':>7s} {'best':>7s} {'ratio':>7s} {'time':>6s}"
-    )
+    print(f"{'problem':18s}" + "".join(f"{name:>8s}" for name in COLUMNS))
     for problem in problems():
         usual, _, single = timed(problem)
         image, info, spent = timed(problem, strength="joint")
@@ -73,11 +72,8 @@ def main() -> None:
         limit, ratio = best_ratio(problem)
         gains.append(reached - before)
         losses.append(limit - reached)
-        print(
-            f"{problem.name:18s} {before:7.2f} {reached:7.2f} {gains[-1]:7.2f} {info.plan.prior.ratio:7.2f} {limit:7.2f} "
-            f"{ratio:7.2f} {spent / single:6.1f}",
-            flush=True,
-        )
+        figures = (before, reached, gains[-1], info.plan.prior.ratio, limit, ratio, spent / single)
+        print(f"{problem.name:18s}" + "".join(f"{figure:8.2f}" for figure in figures), flush=True)
     print(
         f"gain of both weights over the strength alone: mean {np.mean(gains):.2f} dB, {min(gains):.2f} to "
         f"{max(gains):.2f}; loss against the best ratio: mean {np.mean(losses):.2f} dB, worst {max(losses):.2f} "
