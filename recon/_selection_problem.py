@@ -37,6 +37,7 @@ class Choice:
     chosen: str = ""  # the balance chosen
     unsettled: tuple[float, ...] = ()  # strengths at which the solver had not settled
     nearby: bool = True  # whether the start is near the solution of the whole problem
+    pace: int = 0  # steps of the first solve of the search
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from solvers.arrays import Array
 from solvers.loop import Solution, solve
 
 SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
-WARM_LOOKS = 4  # steps between looks at a solve that goes on from one of the search
+WARM_LOOKS, PACE = 4, 10  # steps between looks at a solve that goes on from a search, over which share of its first
 UNSEEN = 0.1  # distance from the limit that does not matter, over the noise carried back to the image
 LOOSEST = 5.0  # however noisy, the tolerance is at most this many times the usual one
 
@@ -145,6 +145,7 @@ def with_choice(request: Request, choice: Choice) -> Plan:
 def first_strength(request: Request, start: Array) -> float:
     """Strength at which prior and noise balance on a first guess: ``variance * n / prior(x)`` for a Laplacian prior."""
     prior = request.plan.prior
+    start = within_bounds(prior, start)  # outside of them the prior is infinite
     return balanced_strength(request, arrays.to_float(getattr(prior, "estimate", prior.value)(start)))
 
 
@@ -177,8 +178,10 @@ def final_solve(
     if choice is not None and is_nonlinear(request.operator):
         # A first guess may be nearer than the search came, at strengths that were mostly larger.
         state = min((state, algorithm.init(start)), key=lambda found: arrays.to_float(algorithm.objective(found.x)))
-    # A state of the search has settled before, at a strength nearby.
-    watch: dict[str, Any] = {"patience": 1, "look_every": WARM_LOOKS} if choice is not None and choice.nearby else {}
+    watch: dict[str, Any] = {}
+    if choice is not None and choice.nearby:
+        # A state of the search has settled before, at a strength nearby; where that took long, slow parts are left.
+        watch = {"patience": 1, "look_every": max(WARM_LOOKS, choice.pace // PACE)}
     return solve(
         algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, region=request.operator.interior,
         callback=callback, progress=progress, **watch,

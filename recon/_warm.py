@@ -16,6 +16,7 @@ SHARE = 0.33  # least steps of the others, over those of the first
 FEWEST = 4  # steps of a solve that starts from another, half of those of the first
 LOOK_EVERY = 2  # steps from one look at the risk to the next
 SLOWEST, UNKNOWN = 0.95, 0.8  # largest share of a change that is left at the next look; the share assumed at first
+TURN, FASTER = 3, 0.8  # changes looked at, and how much faster they shrink where the risk is about to turn
 KEPT = 3  # states kept to start from: the bracket of the search
 LARGE = 2**22  # pixels from which memory matters more, and only the last state is kept
 
@@ -97,11 +98,13 @@ class Settling:
     ):
         self.least = least
         self.scheduled = False  # whether the steps are a schedule, whose last image counts
-        self.fewest = 2 * FEWEST if pace == 0 else max(FEWEST, SHARE * pace)
+        self.first = pace == 0
+        self.fewest = 2 * FEWEST if self.first else max(FEWEST, SHARE * pace)
         self.figures, self.risk = figures, risk  # of an image; risk and the least change of it that is noticed
         self.images: list[Array] = []  # the last two
         self.found: Any = None  # figures of their mean
-        self.value = self.change = math.inf
+        self.value = math.inf
+        self.changes: list[float] = []  # of the risk, from look to look
 
     def __call__(self, state: Any, k: int) -> bool:
         self.images = [*self.images[-1:], state.x]
@@ -112,11 +115,27 @@ class Settling:
         risk, noticed = self.risk(self.result())
         if math.isfinite(self.least):
             noticed = max(noticed, risk - self.least)
-        change, before = abs(risk - self.value), self.change
-        self.value, self.change = risk, change
+        change = abs(risk - self.value)
+        self.value, self.changes = risk, [*self.changes[1 - TURN :], change]
+        return k >= self.fewest and self._left(k) <= noticed
+
+    def _left(self, k: int) -> float:
+        """Change of the risk still to come."""
+        before, change = self.changes[-2:] if len(self.changes) > 1 else (math.inf, self.changes[-1])
         # Changes shrink by q a look; at first, when q is not known, slowly.
         q = min(change / before, SLOWEST) if math.isfinite(before) and before > 0 else UNKNOWN
-        return k >= self.fewest and max(change * q / (1 - q), change) <= noticed
+        steady = max(q / (1 - q), 1.0)
+        if not self.first or q <= 0:
+            return change * steady
+        # From afar slow solvers approach like a power of k: q grows, and more is left than a steady q says.
+        power = math.log(q) / math.log(1 - LOOK_EVERY / k)
+        looks = min(k / LOOK_EVERY / max(power - 1, 1e-9), SLOWEST / (1 - SLOWEST))
+        return (max(self.changes) if self._turns(q) else change) * max(looks, steady)
+
+    def _turns(self, q: float) -> bool:
+        """Whether changes shrink faster and faster: a risk that is about to turn stands still for a moment."""
+        earlier = self.changes[0] if len(self.changes) == TURN else math.inf
+        return math.isfinite(earlier) and q * earlier < FASTER * self.changes[1]
 
     def result(self) -> Any:
         """Figures at the end of the solve."""

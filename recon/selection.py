@@ -78,7 +78,7 @@ def _chosen(strength: float, criterion: str, trials: tuple[Trial, ...], judge: W
     risk = min(trial.risk for trial in trials)
     return Choice(
         strength, criterion, trials, judge.divergence, judge.level, judge.warm, judge.finished, risk, judge.best,
-        nearby=judge.nearby, unsettled=tuple(judge.unsettled),
+        nearby=judge.nearby, pace=judge.pace, unsettled=tuple(judge.unsettled),
     )  # fmt: skip
 
 

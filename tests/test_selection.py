@@ -12,6 +12,7 @@ from recon._held_out import unseen_nearby
 from recon._predicted import PASSED, as_if_seen_alike
 from recon._search import minimise
 from recon._selection_problem import Problem, measured_count
+from recon._warm import Settling
 from recon.noise import Gaussian, Poisson, estimate_sigma
 from recon.operators import (
     Blur,
@@ -97,6 +98,26 @@ def test_the_search_ends_between_the_vertex_and_what_the_best_trial_proposes():
     assert ended(None) == pytest.approx(1.0)
     assert ended(1.2) == pytest.approx(1.2 ** (1 / 3))
     assert ended(100.0) == pytest.approx(1.0)  # outside the bracket
+
+
+@pytest.mark.parametrize(
+    "risk_after",
+    [
+        lambda k: 1 + 2 * 0.8**k,
+        lambda k: 1 + 2 / k**1.3,  # a slow solver, from afar
+        lambda k: 1 + 0.9**k * np.sin(k / 5),  # turns, and stands still for a moment where it does
+    ],
+)
+def test_a_solve_ends_when_its_risk_is_near_the_limit(risk_after):
+    noticed = 0.05
+    settling = Settling(lambda image: image, lambda figures: (figures, noticed), pace=0, least=math.inf)
+    state = type("State", (), {})()
+    for k in range(1, 500):
+        state.x = risk_after(k)
+        if settling(state, k):
+            break
+    assert 8 <= k < 60
+    assert abs(settling.result() - 1) <= noticed
 
 
 def test_sure_finds_the_best_linear_shrinkage():
