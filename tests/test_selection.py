@@ -371,3 +371,14 @@ def test_the_answer_after_samples_were_held_out_is_that_of_all_samples():
 
 
 CORNERS = ((-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+def test_bounds_that_a_first_guess_exceeds_leave_the_search_where_it_begins():
+    truth = np.kron(np.random.default_rng(0).random((4, 4)), np.ones((12, 12)))
+    A = Blur(np.ones((5, 5)) / 25, truth.shape)
+    y = A(truth) + 0.02 * np.random.default_rng(1).standard_normal(truth.shape)
+    first = [
+        reconstruct(y, A, prior="tv", bounds=bounds, return_info=True)[1].choice.trials[0].strength
+        for bounds in (None, (0.1, 0.9))
+    ]
+    assert first[1] == pytest.approx(first[0], rel=0.5)
