@@ -249,6 +249,22 @@ def test_orthogonalised_steps(shape: tuple[int, int]) -> None:
     assert float((found * (u @ v)).sum() / (found.norm() * (u @ v).norm())) > 0.93
 
 
+def test_matrices_are_orthogonalised_together_as_one_by_one() -> None:
+    matrices = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 6, 20))).float()
+    together = orthogonalised(matrices)
+    apart = torch.stack([orthogonalised(matrix) for matrix in matrices])
+    assert float((together - apart).abs().max()) < 0.02  # the rounding of half precision
+
+
+def test_batches_drawn_ahead_are_those_drawn_in_time(photos: Path) -> None:
+    trainers = [Trainer(TINY, "cpu", cores=1) for _ in range(2)]
+    trainers[1].ahead = 3
+    for trainer in trainers:
+        steps(trainer, images(photos), range(4))
+    for weight, other in zip(*(trainer.network.parameters() for trainer in trainers), strict=True):
+        assert torch.equal(weight, other)
+
+
 def test_mean_of_gradients() -> None:
     parts = [[torch.tensor([1.0]), torch.tensor([2.0])], [torch.tensor([3.0]), torch.tensor([6.0])]]
     assert [float(g) for g in mean_of(parts)] == [2.0, 4.0]

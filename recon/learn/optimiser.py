@@ -46,18 +46,29 @@ class Muon:
     @torch.no_grad()
     def step(self, gradients: Iterable[Tensor], rate: float, count: int) -> None:
         """Take the step of number ``count`` (from 0); the gradients are in the order of the weights."""
-        for name, gradient in zip(self.weights, gradients, strict=True):
-            if name in self.hidden:
-                self._orthogonal(name, gradient, ORTHOGONAL * rate)
-            else:
-                self._adam(name, gradient, rate, count)
+        given = dict(zip(self.weights, gradients, strict=True))
+        for names in self._alike():
+            self._orthogonal(names, [given[name] for name in names], ORTHOGONAL * rate)
+        for name in [name for name in self.weights if name not in self.hidden]:
+            self._adam(name, given[name], rate, count)
 
-    def _orthogonal(self, name: str, gradient: Tensor, rate: float) -> None:
-        weight, momentum = self.weights[name], self.tensors[f"{name}.momentum"]
-        momentum.mul_(MOMENTUM).add_(gradient)
-        update = orthogonalised((gradient + MOMENTUM * momentum).flatten(1))
-        rows, columns = update.shape
-        weight.add_(update.view(weight.shape), alpha=-rate * max(1.0, rows / columns) ** 0.5)
+    def _alike(self) -> Iterable[list[str]]:
+        """The weights between features, those of one shape together: a device takes them in as many calls as one."""
+        groups: dict[torch.Size, list[str]] = {}
+        for name in self.hidden:
+            groups.setdefault(self.weights[name].shape, []).append(name)
+        return groups.values()
+
+    def _orthogonal(self, names: Sequence[str], gradients: list[Tensor], rate: float) -> None:
+        momenta = [self.tensors[f"{name}.momentum"] for name in names]
+        torch._foreach_mul_(momenta, MOMENTUM)
+        torch._foreach_add_(momenta, gradients)
+        ahead = torch._foreach_add(gradients, momenta, alpha=MOMENTUM)
+        updates = orthogonalised(torch.stack([step.flatten(1) for step in ahead]))
+        rows, columns = updates.shape[1:]
+        weights: list[Tensor] = [self.weights[name] for name in names]
+        steps: list[Tensor] = [update.view(weight.shape) for update, weight in zip(updates, weights, strict=True)]
+        torch._foreach_add_(weights, steps, alpha=-rate * max(1.0, rows / columns) ** 0.5)
 
     def _adam(self, name: str, gradient: Tensor, rate: float, count: int) -> None:
         mean, square = self.tensors[f"{name}.momentum"], self.tensors[f"{name}.square"]
@@ -102,9 +113,12 @@ def adam_step(weight: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, ra
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The matrix with its singular values brought near to 1, by Newton-Schulz iterations in half precision."""
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
-    x = (wide / (wide.norm() + 1e-7)).bfloat16()
+    """Matrices, in the last two axes, with their singular values brought near to 1.
+
+    By Newton-Schulz iterations in half precision.
+    """
+    wide = matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT
+    x = (wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
     a, b, c = POLYNOMIAL
     for _ in range(steps):
         gram = x @ x.mT

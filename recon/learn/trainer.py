@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,15 +27,22 @@ SPIKE = 5.0
 """A step whose loss is so many times the usual one is left out: its gradient would undo what was learned."""
 PATIENCE = 10
 """After so many such steps in a row the weights themselves have run away: they go back to their running mean."""
+AHEAD = 24
+"""Batches that are drawn ahead on the processor's cores for a device that takes a few milliseconds for one."""
 FLOOR = 5 / 255
 """Keeps the loss of nearly clean patches from outweighing the others."""
+
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Clean and noisy patches and their noise levels."""
 
 
 class Trainer:
     """A denoiser in training.
 
     On a CPU the batch is split over Python threads that each run the network on one core: the cores then wait for each
-    other once a step, not in every convolution, which on a busy machine is several times faster.
+    other once a step, not in every convolution, which on a busy machine is several times faster. For another device the
+    cores draw the next batches meanwhile.
     """
 
     def __init__(self, settings: Settings, device: str, cores: int | None = None) -> None:
@@ -47,7 +54,11 @@ class Trainer:
         self.optimiser = Muon(self.network, orthogonal=settings.kind == "unet")
         self.mean = copy.deepcopy(self.network).eval()
         self.usual, self.spikes, self.slowed = math.inf, 0, 1.0
-        self.workers = min(settings.batch, cores or threads()) if self.device.type == "cpu" else 1
+        on_cpu = self.device.type == "cpu"
+        self.workers = min(settings.batch, cores or threads()) if on_cpu else 1
+        self.ahead = 0 if on_cpu else AHEAD
+        self.feeders = ThreadPoolExecutor(max(threads() - 1, 1))
+        self.drawn: dict[int, Future[Batch]] = {}
 
     def start_mean(self) -> None:
         """Let the mean of the weights begin at the weights."""
@@ -74,8 +85,7 @@ class Trainer:
         """Threads for the steps; torch's own are put aside meanwhile."""
         own = torch.get_num_threads()
         try:
-            if self.device.type == "cpu":
-                torch.set_num_threads(1)
+            torch.set_num_threads(1)
             with ThreadPoolExecutor(self.workers) as executor:
                 yield executor
         finally:
@@ -83,7 +93,7 @@ class Trainer:
 
     def step(self, images: Collection, count: int, fraction: float, executor: Executor) -> float:
         """Take step ``count`` after a ``fraction`` of the training time; returns the loss."""
-        clean, noisy, sigma = (part.chunk(self.workers) for part in self._batch(images, count))
+        clean, noisy, sigma = (part.to(self.device).chunk(self.workers) for part in self._next(images, count))
         found = list(executor.map(self._gradients, clean, noisy, sigma))
         loss = sum(loss for loss, _ in found) / len(found)
         if self._runs_away(loss):
@@ -109,15 +119,22 @@ class Trainer:
         self.spikes = 0
         return False
 
-    def _batch(self, images: Collection, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _next(self, images: Collection, count: int) -> Batch:
+        """The batch of a step, which may have been drawn ahead."""
+        for later in range(count, count + self.ahead):
+            if later not in self.drawn:
+                self.drawn[later] = self.feeders.submit(self._batch, images, later)
+        return self.drawn.pop(count).result() if self.ahead else self._batch(images, count)
+
+    def _batch(self, images: Collection, count: int) -> Batch:
         """Clean and noisy patches and their noise levels: the same for the same step, however often interrupted."""
         own = self.settings
         rng = np.random.default_rng((own.seed, count))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         clean = images.patches(rng, own.batch, own.patch)
         clean += rng.normal(scale=own.shift, size=(own.batch, 1, 1, 1)).astype(np.float32)
-        sigma = torch.from_numpy(rng.uniform(own.quietest, own.sigma, own.batch).astype(np.float32)).to(self.device)
-        patches = torch.from_numpy(clean).to(self.device, memory_format=torch.channels_last)
+        sigma = torch.from_numpy(rng.uniform(own.quietest, own.sigma, own.batch).astype(np.float32))
+        patches = torch.from_numpy(clean).to(memory_format=torch.channels_last)
         return patches, patches + noise.mixed(patches, sigma, generator, own.noise), sigma
 
     def _gradients(self, clean: Tensor, noisy: Tensor, sigma: Tensor) -> tuple[float, tuple[Tensor, ...]]:
@@ -130,5 +147,4 @@ class Trainer:
     @torch.no_grad()
     def _update_mean(self, count: int) -> None:
         kept = min(self.settings.ema, (1 + count) / (10 + count))
-        for mean, weight in zip(self.mean.parameters(), self.network.parameters(), strict=True):
-            mean.lerp_(weight, 1 - kept)
+        torch._foreach_lerp_(list(self.mean.parameters()), list(self.network.parameters()), 1 - kept)
