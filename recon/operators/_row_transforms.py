@@ -69,7 +69,7 @@ class RowTransforms:
 
 def _share(rows: int, overlap: int) -> int:
     """Rows for one job: as many for each thread, and far more than are transformed twice."""
-    jobs = max(rows // max(BLOCK, 6 * overlap) // threads(), 1) * threads()
+    jobs = max(rows // max(BLOCK, 5 * overlap) // threads(), 1) * threads()
     return -(-rows // min(jobs, max(rows // (overlap + 1), 1)))
 
 

@@ -16,7 +16,7 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError
 from solvers.kernels import run_jobs
 
-DOUBLE, SAMPLE = 8, 104
+DOUBLE, SAMPLE = 8, 116
 """Bytes of a pixel in the transform, and of all that belongs to a sample while it is transformed."""
 
 
