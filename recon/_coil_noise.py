@@ -12,7 +12,7 @@ from recon.operators._combinations import Product
 from solvers import arrays
 from solvers.arrays import Array
 
-UNLIKE = 2.0  # ratio of the levels from which coils are weighted; without noise what is left of the image sets them apart
+UNLIKE = 2.0  # ratio of levels from which coils are weighted; without noise the rest of the image sets them apart
 
 
 def weighted_coils(y: Array, operator: Any) -> tuple[Working, np.ndarray] | None:

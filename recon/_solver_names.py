@@ -156,4 +156,5 @@ def _trial(build: Callable[..., Any], noise: Any, prior: Any, operator: Any) -> 
     from solvers import LeastSquares, PoissonLikelihood
 
     data = PoissonLikelihood(operator, None) if isinstance(noise, Poisson) else LeastSquares(operator, None)
-    build(data, prior, 1.0)
+    bare = all(getattr(term.function, "is_constraint", False) for term in prior.terms())
+    build(data, prior, 0.0 if bare else 1.0)

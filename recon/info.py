@@ -96,13 +96,22 @@ def _in_words(plan: Plan, residual: float) -> str:
     return f"{residual:.3g} of the measurement" if _noiseless(plan) else f"{residual:.3g} times the noise"
 
 
+def _remedy(plan: Plan) -> str:
+    """Of a solver that has not settled."""
+    from priors import Zero
+
+    if isinstance(plan.prior, Zero) and not _noiseless(plan):
+        return "Without a prior they fit the noise: name a prior, or pass solver='cgls', which stops at the noise."
+    return "Raise max_iter or tol."
+
+
 def doubts_about(plan: Plan, found: Solution, residual: float, objection: str | None) -> tuple[str, ...]:
     """What the caller should know before trusting the image."""
     doubts = [] if objection is None else [objection]
     if found.status is Status.DIVERGED:
         doubts.append(f"The solver diverged: {found.status.value}.")
     elif found.status is Status.MAX_ITER:
-        doubts.append(f"The solver had not settled after {found.iterations} steps. Raise max_iter or tol.")
+        doubts.append(f"The solver had not settled after {found.iterations} steps. {_remedy(plan)}")
     if _contradicted(plan, residual):
         doubts.append(
             f"The residual is {_in_words(plan, residual)}: this operator, noise level or prior does not explain the "

@@ -29,6 +29,7 @@ from solvers.admm import ADMM, BALANCE_AT, ADMMState
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
 from solvers.protocols import Term
+from solvers.regularised import require_strength
 from solvers.validation import positive_float, positive_int
 
 TRIALS = 12  # of one step: ever more damping, or ever shorter
@@ -232,6 +233,7 @@ class IRGN(GaussNewton):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_strength(self)
         positive_float("first", self.first)
         if not 0 < self.ratio < 1:
             raise ArgumentError(f"ratio is {self.ratio}; expected a number between 0 and 1. Pass 0.5, for example.")

@@ -30,6 +30,7 @@ from solvers.arrays import Array
 from solvers.errors import ArgumentError
 from solvers.plug_and_play import in_position
 from solvers.problem_features import log_ratio, spectral_moments
+from solvers.regularised import require_strength
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
 
@@ -117,6 +118,7 @@ class LearnedDPIR(TwoProximalMaps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_strength(self)
         positive_float("level", self.level)
         positive_float("noise", self.noise)
         positive_int("length", self.length)

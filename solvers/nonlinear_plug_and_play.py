@@ -21,7 +21,7 @@ from solvers.arrays import Array
 from solvers.krylov import CG
 from solvers.loop import unroll
 from solvers.plug_and_play import FIRST_LEVEL
-from solvers.regularised import Regularised, require_smooth
+from solvers.regularised import Regularised, require_smooth, require_strength
 from solvers.validation import positive_float, positive_int
 
 NEWTON_STEPS = 3  # of one proximal map of the data
@@ -84,6 +84,7 @@ class NonlinearDPIR(Regularised):
 
     def __post_init__(self) -> None:
         require_smooth(self)
+        require_strength(self)
         positive_float("noise", self.noise)
         positive_int("length", self.length)
         if self.first is not None:

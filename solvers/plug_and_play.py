@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
+from solvers.regularised import require_strength
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
 
@@ -89,6 +90,7 @@ class DPIR(TwoProximalMaps):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require_strength(self)
         if not 0 <= self.momentum < 1:
             raise ArgumentError(f"momentum is {self.momentum}; expected a number in [0, 1). Pass 0 for none.")
         positive_float("level", self.level)

@@ -149,3 +149,12 @@ def require_curvature(algorithm: Regularised) -> None:
             f"the data term is {data}, whose curvature has no bound; {name} takes its step from one. "
             "Use FISTA or GradientDescent, which find the step as they go, or ADMM or PDHG, which need none."
         )
+
+
+def require_strength(problem: Regularised) -> None:
+    """Refuse no strength, where data and prior are weighed against each other."""
+    if not arrays.to_float(problem.strength) > 0:
+        raise ArgumentError(
+            f"strength is {problem.strength} with the prior {problem.prior!r}; {type(problem).__name__} weighs data "
+            "and prior against each other, and takes no problem without one. Name a prior, or use solver='cgls'."
+        )

@@ -12,6 +12,7 @@ import solvers
 from priors import Zero
 from recon import operators as ops
 from recon._solver_names import SOLVERS
+from recon.info import ReconstructionWarning
 from recon.operators import from_matrix
 from solvers.errors import ArgumentError, OptionError
 
@@ -111,6 +112,9 @@ def test_the_strength_is_selected_with_any_of_them(name):
         ("pd3o", {"noise": "poisson"}, r"curvature has no bound"),
         ("douglas-rachford", {"noise": "poisson"}, r"least squares without weights"),
         ("cg", {"prior": "tv"}, r"quadratic priors, such as Tikhonov"),
+        ("dpir", {"prior": "none"}, r"without one\. Name a prior"),
+        ("nonlinear-dpir", {"prior": "none"}, r"without one\. Name a prior"),
+        ("irgn", {"prior": "none", "bounds": (0, 1)}, r"without one\. Name a prior"),
     ],
 )
 def test_what_a_solver_cannot_do_is_said_by_the_plan(name, options, match):
@@ -159,3 +163,8 @@ def test_the_solver_taken_by_default_is_the_quickest_that_the_operator_allows():
     assert bounded.choice == "douglas-rachford"
     sparse = recon.plan(np.ones(shape), mask, prior="wavelet", noise=0.1, bounds=(0, 1)).decisions["solver"]
     assert sparse.choice == "pdhg"  # the proximal map within bounds has no closed form
+
+
+def test_an_unsettled_fit_of_the_noise_is_told_to_stop_earlier():
+    with pytest.warns(ReconstructionWarning, match="Without a prior they fit the noise.*'cgls'"):
+        recon.reconstruct(Y, SCAN, prior="none", solver="fista", max_iter=10, tol=1e-9)
