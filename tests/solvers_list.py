@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -111,6 +111,7 @@ class Case:
     start: np.ndarray
     minimiser: np.ndarray
     steps: int  # within which it is reached
+    adaptive: bool = False  # whether something that follows the data is a constant to gradients, right in the limit
 
 
 SHAPE = (6, 5)
@@ -210,7 +211,7 @@ OWN: dict[str, Callable[[], Case]] = {
     "amplitude flow": lambda: phases("AmplitudeFlow", 60),
     "dpir": lambda: plug_and_play("DPIR", 60),
     "dpir, learned": lambda: plug_and_play("LearnedDPIR", 60, noise=1e-9),
-    "dpir, modelled": lambda: plug_and_play("ModelledDPIR", 15),
+    "dpir, modelled": lambda: replace(plug_and_play("ModelledDPIR", 16, inner=4, memory=5), adaptive=True),
     "dpir, nonlinear": lambda: nonlinear_plug_and_play(60),
     "error reduction": lambda: phases("ErrorReduction", 120),
     "hybrid input-output": lambda: phases("HIO", 200),
