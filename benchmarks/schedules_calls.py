@@ -45,7 +45,7 @@ from solvers import (
 HELD_OUT = Path(__file__).parent / "held_out"
 MOST = 500
 """Operator calls after which a run is given up."""
-STEPS = 200
+STEPS, MODELLED = 200, 40
 DECIBELS = 0.1
 PLUG_FAMILIES = ("parallel", "limited", "fan", "coil lines", "coil points", "spokes")
 
@@ -237,7 +237,7 @@ def _psnrs(problem: Costly, counter: Counter, algorithm: Any, name: str) -> Iter
     modelled = isinstance(algorithm, ModelledDPIR)
     start = np.zeros(problem.operator.in_shape, problem.truth.dtype)
     state = algorithm.init(start if modelled else first_guess(counter.operator, problem.y))
-    for k in range(5 * algorithm.length if modelled else STEPS):
+    for k in range(MODELLED if modelled else STEPS):
         state = algorithm.step(state, k)
         yield counter.calls, psnr(problem.truth, state.x)
 

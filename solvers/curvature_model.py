@@ -9,8 +9,9 @@ a convolution and a small matrix (Woodbury).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,9 @@ import numpy as np
 from solvers import arrays
 from solvers.arrays import Array
 
+Pair = tuple[Array, Array]
+"""An image and ``A^H A`` of it."""
+SMOOTH = 1.0  # frequencies over which spectra are averaged, a standard deviation
 RIDGE = 1e-6  # of the small matrices, relative to their mean diagonal: directions may be nearly dependent
 
 
@@ -43,6 +47,10 @@ class CurvatureModel:
         products = _products(W, d)
         P, G = (_bordered(old, products[i::2], memory) for i, old in enumerate((self.P, self.G)))
         return replace(self, W=W, P=P, G=G, count=self.count + 1)
+
+    def learned_all(self, pairs: Sequence[Pair], memory: int) -> CurvatureModel:
+        """The model with several more, one after the other."""
+        return reduce(lambda model, pair: model.learned(*pair, memory), pairs, self)
 
     def item(self, item: int) -> CurvatureModel:
         """That of one image of a batch, afresh: what was measured was measured of all of them."""
@@ -124,17 +132,48 @@ def floored_spectrum(response: np.ndarray, floor: float, shape: tuple[int, ...])
     return np.broadcast_to(np.maximum(spectrum, min(floor, 1.0) * spectrum.max()), shape)
 
 
+def measured_spectrum(operator: Any, pairs: Sequence[Pair], floor: float) -> Array:
+    """The same of the convolution that takes images to what ``A^H A`` made of them: no product is needed.
+
+    Ratios of cross spectra to spectra over neighbouring frequencies, of differences between pixels, whose spectra are
+    flat enough for a window to keep the borders out. Each pair has curvature, ``<d, A^H A d> > 0``.
+    """
+    shape = tuple(operator.in_shape)[getattr(operator, "frames", False) :]
+    axes = tuple(range(-len(shape), 0))
+    # Windows: one over the image, and one over the distances in it, which is an average over the frequencies.
+    edges, near = (
+        arrays.asarray(reduce(np.multiply.outer, [profile(n) for n in shape]), pairs[0][0])
+        for profile in (lambda n: np.sin(np.pi * (np.arange(n) + 0.5) / n), _nearby)
+    )
+    crossed = power = 0.0
+    for d, Gd in pairs:
+        xp, curvature = arrays.namespace(d), arrays.dot(d, Gd)
+        for axis in axes:
+            a, b = (arrays.fftn(edges * (v - xp.roll(v, 1, axis)), axes).reshape(-1, *shape) for v in (d, Gd))
+            crossed = crossed + (a.conj() * b).real.sum(0) / curvature
+            power = power + (a.conj() * a).real.sum(0) / curvature
+    smoothed = [arrays.fftn(near * arrays.fftn(s, axes, inverse=True), axes).real for s in (crossed, power)]
+    spectrum = smoothed[0] / (smoothed[1] + arrays.eps(smoothed[1]) * smoothed[1].max())
+    xp = arrays.namespace(spectrum)
+    return xp.broadcast_to(xp.maximum(spectrum, min(floor, 1.0) * spectrum.max()), tuple(operator.in_shape))
+
+
+def _nearby(n: int) -> np.ndarray:
+    """What a Gaussian average over frequencies multiplies the distances 0, 1, ..., -1 with."""
+    return np.exp(-2 * (np.pi * SMOOTH * np.fft.fftfreq(n)) ** 2)
+
+
 def descended(
-    gram: Callable[[Array], Array], back: Array, x: Array, model: CurvatureModel, steps: int, memory: int
-) -> tuple[Array, Array, CurvatureModel]:
-    """Conjugate gradients on ``A^H A x = back``, each direction measured; the image, ``A^H A`` of it and the model.
+    gram: Callable[[Array], Array], back: Array, x: Array, steps: int
+) -> tuple[Array, Array, tuple[Pair, ...]]:
+    """Conjugate gradients on ``A^H A x = back``: the image, ``A^H A`` of it, and all that was measured.
 
     A start of zeros costs no product.
     """
-    Gx = arrays.zeros(x.shape, x)
+    Gx, pairs = arrays.zeros(x.shape, x), ()  # type: tuple[Array, tuple[Pair, ...]]
     if arrays.to_float(arrays.norm(x)) > 0:
         Gx = gram(x)
-        model = model.learned(x, Gx, memory)
+        pairs = ((x, Gx),)
     r, p, before = back - Gx, None, 0.0
     for _ in range(steps):
         size = arrays.dot(r, r)
@@ -143,10 +182,10 @@ def descended(
         curvature = arrays.dot(p, Gp)
         if not arrays.to_float(curvature) > 0:
             break
-        model = model.learned(p, Gp, memory)
+        pairs = (*pairs, (p, Gp))
         alpha = size / curvature
         x, Gx, r = arrays.axpy(alpha, p, x), arrays.axpy(alpha, Gp, Gx), arrays.axpy(-alpha, Gp, r)
-    return x, Gx, model
+    return x, Gx, pairs
 
 
 def filtered(v: Array, spectrum: Array, ndim: int) -> Array:

@@ -13,14 +13,23 @@ model alone stands for the data (t = 1), at no call.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.curvature_model import CurvatureModel, descended, floored_spectrum, impulse_response
+from solvers.curvature_model import (
+    CurvatureModel,
+    Pair,
+    descended,
+    floored_spectrum,
+    impulse_response,
+    measured_spectrum,
+)
 from solvers.plug_and_play import DPIR, FIRST_LEVEL
 from solvers.validation import positive_float, positive_int
 
@@ -36,6 +45,7 @@ class ModelledDPIRState:
     fit: Array  # image near the last one that explains the data
     Gfit: Array  # A^H A of it
     model: CurvatureModel  # of the data
+    pairs: tuple[Pair, ...]  # what was measured of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +57,8 @@ class ModelledDPIR(DPIR):
     data, prior, strength, level, length, first, momentum
         See :class:`DPIR`.
     floor, begin, memory
-        As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`.
+        As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`. None begins with one conjugate gradient step
+        where the operator knows its response to an impulse, elsewhere with two.
     inner : int
         Denoisings for each forward and adjoint; all but the last follow a data step on the model alone.
 
@@ -72,35 +83,46 @@ class ModelledDPIR(DPIR):
     True
     """
 
-    length: int = 3
+    length: int = 2
     momentum: float = 0.7
-    floor: float = 0.02
-    begin: int = 2
+    floor: float = 0.05
+    begin: int | None = None
     memory: int = 20
-    inner: int = 8
+    inner: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_float("floor", self.floor)
-        positive_int("begin", self.begin, minimum=0)
+        if self.begin is not None:
+            positive_int("begin", self.begin, minimum=0)
         positive_int("memory", self.memory)
         positive_int("inner", self.inner)
 
     @cached_property
-    def _spectrum(self) -> Array:
-        operator = self.data.operator
-        found = floored_spectrum(impulse_response(operator, self._back), self.floor, tuple(operator.in_shape))
+    def _known(self) -> Any:
+        """The response to an impulse where the operator knows it, else None."""
+        return getattr(self.data.operator, "impulse_response", lambda: None)()
+
+    def _model(self, pairs: Sequence[Pair]) -> CurvatureModel:
+        """The model of what was measured."""
+        operator, pairs = self.data.operator, [pair for pair in pairs if arrays.to_float(arrays.dot(*pair)) > 0]
+        if self._known is None and pairs:
+            spectrum = measured_spectrum(operator, pairs, self.floor)
+        else:
+            response = impulse_response(operator, self._back)
+            found = floored_spectrum(response, self.floor, tuple(operator.in_shape))
+            spectrum = arrays.asarray(np.ascontiguousarray(found), self._back)
         if not arrays.is_complex(self._back):
-            found = found[..., : found.shape[-1] // 2 + 1]
-        return arrays.asarray(np.ascontiguousarray(found), self._back)
+            spectrum = spectrum[..., : spectrum.shape[-1] // 2 + 1]
+        return CurvatureModel(spectrum, len(operator.in_shape)).learned_all(pairs, self.memory)
 
     def init(self, x0: Array) -> ModelledDPIRState:  # type: ignore[override]
         """The state at ``x0``; a start of zeros costs no call."""
-        model = CurvatureModel(self._spectrum, len(self.data.operator.in_shape))
-        x, Gx, model = descended(self.data.operator.gram, self._back, x0, model, self.begin, self.memory)
+        begin = self.begin if self.begin is not None else 2 if self._known is None else 1
+        x, Gx, pairs = descended(self.data.operator.gram, self._back, x0, begin)
         spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(max(arrays.size(x), 1))
         first = self.first if self.first is not None else FIRST_LEVEL * spread
-        return ModelledDPIRState(x, x, x0, max(first, self.level), x, Gx, model)
+        return ModelledDPIRState(x, x, x0, max(first, self.level), x, Gx, self._model(pairs), pairs)
 
     def restart(self, state: ModelledDPIRState, strength: float, item: int | None = None) -> ModelledDPIRState:  # type: ignore[override]
         """Begin afresh, from the same start."""
@@ -127,7 +149,7 @@ class ModelledDPIR(DPIR):
     def _direction(self, state: ModelledDPIRState, z: Array, rho: float) -> Array:
         """From the last measured image to what the model of the data says near ``z``."""
         r = arrays.axpy(rho, z - state.fit, self._back - state.Gfit)
-        return state.model.inverse(1.0 / (self._spectrum + rho))(r)
+        return state.model.inverse(1.0 / (state.model.spectrum + rho))(r)
 
     def _measured(self, state: ModelledDPIRState, z: Array, rho: float) -> ModelledDPIRState:
         """As far along the direction as the data say near ``z``, with what it costs two operator calls to know."""
@@ -137,5 +159,7 @@ class ModelledDPIR(DPIR):
         if not arrays.to_float(curvature) > 0:
             return state
         t = arrays.dot(d, arrays.axpy(rho, z - state.fit, self._back - state.Gfit)) / curvature
-        model = state.model.learned(d, Gd, self.memory)
-        return replace(state, fit=arrays.axpy(t, d, state.fit), Gfit=arrays.axpy(t, Gd, state.Gfit), model=model)
+        pairs = (*state.pairs, (d, Gd))[-self.memory :]
+        model = self._model(pairs) if self._known is None else state.model.learned(d, Gd, self.memory)
+        fit, Gfit = arrays.axpy(t, d, state.fit), arrays.axpy(t, Gd, state.Gfit)
+        return replace(state, fit=fit, Gfit=Gfit, model=model, pairs=pairs)

@@ -220,8 +220,8 @@ class ProximalNewton(Regularised):
         inner = self._inner
         model = CurvatureModel(inner.spectrum, inner._ndim)
         steps = min(round(self.start * self._factors["start"]), MOST_STARTS)
-        x, Gx, model = descended(self.data.operator.gram, inner._back, x0, model, steps, self.memory)
-        begun = inner.begin(x)
+        x, Gx, pairs = descended(self.data.operator.gram, inner._back, x0, steps)
+        model, begun = model.learned_all(pairs, self.memory), inner.begin(x)
         return ProximalNewtonState(x, Gx, begun, model, arrays.to_float(self.penalty(x)))
 
     def at(self, strength: float) -> Self:
