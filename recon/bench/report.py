@@ -32,6 +32,7 @@ STYLE = (
     "body{font-family:sans-serif;max-width:72em;margin:2em auto}pre{overflow-x:auto;background:#f6f6f6;padding:1em}"
     "svg{max-width:100%;height:auto}"
 )
+PSNR_SHOWN = 2.0  # dB below the limit that plots show
 OWN_LIMIT = "own model: distances in dB are to its own limit"
 
 
@@ -68,10 +69,10 @@ class Result:
         limit = f", limit {self.limit:.2f} dB" if math.isfinite(self.limit) else ""
         lines = [
             f"{self.problem}   {self.operator}   strength {self.strength:.3g}{limit}",
-            f"  {'seconds to':<28}" + "".join(f"{c:>10}" for c in columns) + f"{'calls':>8}{'MB':>8}{'compile':>9}",
+            f"  {'seconds to':<28}" + "".join(f"{c:>11}" for c in columns) + f"{'calls':>8}{'MB':>8}{'compile':>9}",
         ]
         for trace in sorted(self.traces, key=lambda t: self.seconds_to(t)[1]):
-            times = "".join(f"{_shown(s):>10}" for s in self.seconds_to(trace))
+            times = "".join(f"{_shown(s):>11}" for s in self.seconds_to(trace))
             calls = self.calls_to(trace, GAPS[1])
             lines.append(
                 f"  {trace.solver:<28}{times}{calls if calls else '-':>8}{trace.peak_bytes / 1e6:>8.1f}"
@@ -139,21 +140,24 @@ def _plots(result: Result) -> str:
     from recon.report import pyplot
 
     plt = pyplot()
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7), constrained_layout=True)
-    for trace in result.traces:
-        if not trace.seconds:
-            continue
+    figure, axes = plt.subplots(2, 2, figsize=(13, 8), constrained_layout=True)
+    shown = sorted((t for t in result.traces if t.seconds), key=lambda t: result.seconds_to(t)[1])
+    for i, trace in enumerate(shown):
+        style = {"color": plt.get_cmap("tab10")(i % 10), "linestyle": ("-", "--", ":")[i // 10 % 3]}
         gaps = np.maximum(trace.gaps(result.least), 1e-7)
         for column, at in enumerate((trace.seconds, trace.calls)):
             if column and not trace.calls[-1]:
                 continue  # closed forms call no operator
-            axes[0, column].loglog(at, gaps, label=trace.solver)
-            axes[1, column].semilogx(at, trace.psnr, label=trace.solver)
+            axes[0, column].loglog(at, gaps, label="" if column else trace.solver, **style)
+            axes[1, column].semilogx(at, trace.psnr, **style)
     for (row, column), axis in np.ndenumerate(axes):
         axis.set_xlabel("operator calls" if column else "seconds")
         axis.set_ylabel("PSNR (dB)" if row else "relative gap of the objective")
         axis.grid(alpha=0.3)
-    axes[0, 0].legend(fontsize=8)
+        if row and math.isfinite(result.limit):
+            axis.set_ylim(result.limit - PSNR_SHOWN, result.limit + PSNR_SHOWN / 4)
+    if shown:
+        figure.legend(loc="outside right upper", title="quickest first")
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None})
     plt.close(figure)
