@@ -172,12 +172,14 @@ class GaussNewton(ADMM):
         centre = tuple(-(n // 2) for n in shape)
         spectrum = np.fft.fftn(np.roll(answer, centre, axes), axes=axes).real
         spectrum = spectrum.reshape(-1, *shape).mean(0)
-        spectrum = np.maximum(spectrum, 1e-3 * max(float(spectrum.max()), 1e-30))
+        largest = float(spectrum.max())  # zero where the centre is not measured
+        spectrum = np.maximum(spectrum / largest, 1e-3) if largest > 0 else np.ones(shape)
         probe = arrays.to_device_of(_signs(tuple(like.shape), like), like)
         filtered = arrays.filter_fourier(probe, spectrum, len(shape))
         true = gram(probe)
-        sizes = arrays.to_float(arrays.norm(true)) * arrays.to_float(arrays.norm(filtered))
-        return spectrum if arrays.to_float(arrays.dot(true, filtered)) > LIKE_A_CONVOLUTION * sizes else None
+        answered, energy = arrays.to_float(arrays.dot(true, filtered)), arrays.to_float(arrays.dot(filtered, filtered))
+        alike = answered > LIKE_A_CONVOLUTION * arrays.to_float(arrays.norm(true)) * energy**0.5
+        return spectrum * (answered / energy) if alike else None
 
 
 class LevenbergMarquardt(GaussNewton):

@@ -11,6 +11,7 @@ from operators_list import Exponential, Power, Square
 from priors import NonNegative, Tikhonov, TotalVariation, Zero
 from recon.operators import Blur, CartesianMRI, Mask, from_callables, from_matrix, from_torch
 from solvers import (
+    ADMM,
     FISTA,
     IRGN,
     LBFGS,
@@ -180,3 +181,14 @@ def test_masked_measurements_are_no_misfit():
     G = Mask(np.array([True, False, True])) @ Exponential((3,))
     found = solve(LevenbergMarquardt(LeastSquares(G, np.array([0.5, 0.0, 2.0])), Tikhonov(), 1e-6), np.zeros(3))
     np.testing.assert_allclose(found.image, [np.log(2), 0.0, -np.log(2)], atol=1e-4)
+
+
+@pytest.mark.parametrize("solver", [GaussNewton, LevenbergMarquardt])
+def test_a_centre_that_is_not_measured_does_not_mislead_the_preconditioner(solver):
+    kept = RNG.random((16, 16)) < 0.6
+    kept[8, 8] = False
+    A = Mask(kept)
+    y = A(np.kron(RNG.random((4, 4)), np.ones((4, 4)))).astype(np.float32)
+    algorithm = solver(LeastSquares(A, y), TotalVariation(2), 0.02)
+    least = algorithm.objective(unroll(ADMM(LeastSquares(A, y), TotalVariation(2), 0.02), y, 500))
+    assert algorithm.objective(unroll(algorithm, y, 60)) <= 1.01 * least
