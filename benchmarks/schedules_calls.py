@@ -45,7 +45,7 @@ from solvers import (
 HELD_OUT = Path(__file__).parent / "held_out"
 MOST = 500
 """Operator calls after which a run is given up."""
-STEPS, MODELLED = 200, 40
+STEPS, MODELLED = 200, 15
 DECIBELS = 0.1
 PLUG_FAMILIES = ("parallel", "limited", "fan", "coil lines", "coil points", "spokes")
 

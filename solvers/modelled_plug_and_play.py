@@ -6,8 +6,9 @@
     H    <- H with A^H A d
 
 The data step of :class:`solvers.DPIR` is one quasi-Newton step from the last one, on the model of ``A^H A`` that
-:class:`solvers.ProximalNewton` has: with every step it becomes exact along one more direction. Between two of them the
-model alone stands for the data (t = 1), at no call.
+:class:`solvers.ProximalNewton` has: with every step it becomes exact along one more direction. Its convolution costs no
+call either: where the operator does not know its response to an impulse, it is the one that fits best what was measured
+so far. Between two steps the model alone stands for the data (t = 1).
 """
 
 from __future__ import annotations
@@ -57,8 +58,7 @@ class ModelledDPIR(DPIR):
     data, prior, strength, level, length, first, momentum
         See :class:`DPIR`.
     floor, begin, memory
-        As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`. None begins with one conjugate gradient step
-        where the operator knows its response to an impulse, elsewhere with two.
+        As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`.
     inner : int
         Denoisings for each forward and adjoint; all but the last follow a data step on the model alone.
 
@@ -86,15 +86,14 @@ class ModelledDPIR(DPIR):
     length: int = 2
     momentum: float = 0.7
     floor: float = 0.05
-    begin: int | None = None
+    begin: int = 1
     memory: int = 20
     inner: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive_float("floor", self.floor)
-        if self.begin is not None:
-            positive_int("begin", self.begin, minimum=0)
+        positive_int("begin", self.begin, minimum=0)
         positive_int("memory", self.memory)
         positive_int("inner", self.inner)
 
@@ -118,8 +117,7 @@ class ModelledDPIR(DPIR):
 
     def init(self, x0: Array) -> ModelledDPIRState:  # type: ignore[override]
         """The state at ``x0``; a start of zeros costs no call."""
-        begin = self.begin if self.begin is not None else 2 if self._known is None else 1
-        x, Gx, pairs = descended(self.data.operator.gram, self._back, x0, begin)
+        x, Gx, pairs = descended(self.data.operator.gram, self._back, x0, self.begin)
         spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(max(arrays.size(x), 1))
         first = self.first if self.first is not None else FIRST_LEVEL * spread
         return ModelledDPIRState(x, x, x0, max(first, self.level), x, Gx, self._model(pairs), pairs)
