@@ -136,6 +136,12 @@ def test_single_pixel_says_what_is_wrong(arguments, error, match):
 # --- random projections ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["srht", "cosine"])
+def test_random_signs_of_the_same_seed_are_measured_as_others_are(kind):
+    signs = 2.0 * np.random.default_rng(0).integers(0, 2, (32, 32)) - 1.0
+    np.testing.assert_allclose(np.linalg.norm(RandomProjection(300, signs.shape, kind, rng=0)(signs)), 32, rtol=0.15)
+
+
 @pytest.mark.parametrize("kind", ["gaussian", "rademacher", "srht", "cosine"])
 def test_random_projections_keep_lengths_on_average(kind):
     x = RNG.standard_normal((8, 8))

@@ -73,7 +73,8 @@ class RandomProjection(OrthogonalRows):
         _require_kind(kind, m, n)
         super().__init__(shape, (m,))
         self.draw = kind
-        rng = np.random.default_rng(0 if rng is None else rng)
+        # A stream of its own: probes of random signs begin with the same seeds, and it would not see those it flips.
+        (rng,) = np.random.default_rng(0 if rng is None else rng).spawn(1)
         self._matrix = self._transposed = None
         if kind in ("srht", "cosine"):
             self._signs = Constant(2.0 * rng.integers(0, 2, n) - 1.0)
