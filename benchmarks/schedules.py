@@ -3,8 +3,9 @@
 Problems of ``recon.learn.problems`` on test images (``benchmarks.data``), noise level known. Each family is restored
 with a schedule that was trained without it (``benchmarks/held_out``), from the answer of total variation, as
 ``reconstruct`` does. The oracle is the best PSNR of the classical DPIR over 4 to 100 steps and a grid of its weight,
-chosen with the truth, from the first guess or, with the levels that suit it, from the answer of total variation. A step
-is a call of the denoiser; that answer takes none. ``tv`` and ``plug`` are problems without a closed form
+chosen with the truth, from the first guess or, with the levels that suit it, from the answer of total variation; its
+denoiser sees every image upright, as published, that of learned steps and of ``rule`` sees it turned. A step is a call
+of the denoiser; that answer takes none. ``tv`` and ``plug`` are problems without a closed form
 (:mod:`benchmarks.schedules_calls`).
 """
 
