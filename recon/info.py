@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._nonlinear import is_nonlinear
 from recon._selection_problem import Choice, background, measured_count
 from recon.decisions import Plan, Request
 from recon.noise import Poisson
@@ -31,7 +32,7 @@ class Info:
     plan: Plan
     status: Status
     iterations: int
-    history: dict[str, list[float]] = field(repr=False)
+    history: dict[str, list[float]] = field(repr=False)  # at each look: that of the solver, and residual as below
     seconds: dict[str, float] = field(repr=False)  # "selection", "solve", "total"
     choice: Choice | None  # trials of the strength, None where it was given
     residual: float  # root mean square of y - A x, over the noise level (1 is perfect); over that of y without noise
@@ -80,6 +81,17 @@ def relative_residual(request: Request, noise: Any, image: Array) -> float:
     root = arrays.to_float(arrays.norm(misfit)) / count
     level = level if level > 0 else arrays.to_float(arrays.norm(y)) / count
     return root / level if level > 0 else (0.0 if root == 0 else math.inf)
+
+
+def with_residuals(history: dict[str, list[float]], request: Request, noise: Any) -> dict[str, list[float]]:
+    """The history with what :func:`relative_residual` was at each look, where the misfit tells: least squares."""
+    if isinstance(noise, Poisson) or is_nonlinear(request.operator):
+        return history
+    count = measured_count(request.operator, request.y)
+    level = noise.sigma if noise.sigma > 0 else arrays.to_float(arrays.norm(request.y)) / math.sqrt(count)
+    if not level > 0:
+        return history
+    return {**history, "residual": [math.sqrt(2 * misfit / count) / level for misfit in history["misfit"]]}
 
 
 def _noiseless(plan: Plan) -> bool:

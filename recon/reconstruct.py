@@ -22,7 +22,7 @@ from recon._plug_and_play import from_classical
 from recon._selection_problem import Choice, background
 from recon._stages import builder, final_solve, of_several_starts, with_strength, with_tolerance, within_bounds
 from recon.decisions import Plan, Request
-from recon.info import Info, ReconstructionWarning, doubts_about, relative_residual
+from recon.info import Info, ReconstructionWarning, doubts_about, relative_residual, with_residuals
 from recon.operators.unknown import Family
 from recon.plan import prepare
 from recon.uncertainty import pixelwise
@@ -166,7 +166,8 @@ def reconstruct(
     seconds = {"selection": selected - begin, "solve": end - selected, "total": end - begin}
     choice = None if choice is None else replace(choice, warm=None, finished=None)  # they hold the arrays of the search
     return image, Info(
-        plan, found.status, found.iterations, found.history, seconds, choice, residual, doubts, objection,
+        plan, found.status, found.iterations, with_residuals(found.history, request, plan.noise), seconds, choice,
+        residual, doubts, objection,
         uncertainty=None if spread is None else channels_back(spread, channel_axis, request.operator),
     )  # fmt: skip
 

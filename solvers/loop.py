@@ -17,6 +17,7 @@ from solvers.protocols import Algorithm
 FAR = 1e3  # growth, of the image's norm or of the objective, that no convergent solver shows
 FAR_SCHEDULED = 10.0  # growth over the start of a schedule, which is an image on the scale of the answer
 SETTLING = 3  # looks in which a solver may still move anywhere
+RECORDED = ("iteration", "seconds", "change", "objective", "misfit")
 CHECK_EVERY = 5  # steps between two looks at the iterate; a look costs about one pass over the image
 
 
@@ -46,7 +47,8 @@ class Solution:
     status: Status
     iterations: int
     seconds: float
-    history: dict[str, list[float]] = field(repr=False)  # "iteration", "seconds", "change", "objective": equal lengths
+    # "iteration", "seconds", "change", "objective" and of that the data term, "misfit": equal lengths
+    history: dict[str, list[float]] = field(repr=False)
     state: Any = field(repr=False)  # last state; a warm start for a neighbouring problem
 
 
@@ -155,13 +157,14 @@ class _Watch:
         self.where = ... if region is None else (..., *region)
         self.thin = thin
         self.objective = algorithm.objective if objective else None
+        self.parts = getattr(algorithm, "parts", None)
         self.distance = None if thin else getattr(algorithm, "distance", None)
         self.tol, self.patience = tol, patience
         self.start = time.perf_counter()
-        self.history: dict[str, list[float]] = {"iteration": [], "seconds": [], "change": [], "objective": []}
+        self.history: dict[str, list[float]] = {name: [] for name in RECORDED}
         self.best = state.x
         self.x = self._seen(state.x)
-        self.merit = self.first_merit = self._merit_of(state.x)
+        self.merit = self.first_merit = self._judged(state.x)[0]
         self.calmest = math.inf
         self.settled = 0
         self.last_k = 0
@@ -177,10 +180,10 @@ class _Watch:
         x = self._seen(state.x)
         change = arrays.to_float(arrays.norm(x - self.x)) / max(k - self.last_k, 1)
         size = arrays.to_float(arrays.norm(x))
-        merit = self._merit_of(state.x) if math.isfinite(change) else math.nan
+        merit, misfit = self._judged(state.x) if math.isfinite(change) else (math.nan, math.nan)
         previous = self.history["change"][-1] if self.history["change"] else math.inf
         gap, self.last_k = max(k - self.last_k, 1), k
-        for name, value in zip(self.history, (k, self.elapsed(), change, merit), strict=True):
+        for name, value in zip(self.history, (k, self.elapsed(), change, merit, misfit), strict=True):
             self.history[name].append(value)
         if not math.isfinite(change) or not math.isfinite(size) or self._grows(size, merit, change):
             return Status.DIVERGED
@@ -204,8 +207,14 @@ class _Watch:
         x = x[self.where]
         return x[(slice(None, None, 3),) * x.ndim].copy() if self.thin else x
 
-    def _merit_of(self, x: Array) -> float:
-        return arrays.to_float(self.objective(x)) if self.objective else math.nan
+    def _judged(self, x: Array) -> tuple[float, float]:
+        """Objective and, where it comes in two parts, the data term."""
+        if self.objective is None:
+            return math.nan, math.nan
+        if self.parts is None:
+            return arrays.to_float(self.objective(x)), math.nan
+        misfit, penalty = map(arrays.to_float, self.parts(x))
+        return misfit + penalty, misfit
 
     def _grows(self, size: float, merit: float, change: float) -> bool:
         """Whether the iterates run away; a splitting method may move far at first, so growth must be large and late."""

@@ -47,7 +47,11 @@ class Regularised:
 
     def objective(self, x: Array) -> Any:
         """The function minimised, without the constraints: an iterate may be outside them by a rounding error."""
-        return self.data.value(x) + self.penalty(x)
+        return sum(self.parts(x))
+
+    def parts(self, x: Array) -> tuple[Any, Any]:
+        """Data term and penalty."""
+        return self.data.value(x), self.penalty(x)
 
     def _prior_prox(self, v: Array, step: float, dual: Any, iterations: int) -> tuple[Array, Any]:
         """Proximal map of ``step * strength * prior``, an iterative one from its last dual variable; and the next."""

@@ -317,3 +317,16 @@ def test_a_photograph_that_does_not_wrap_around_is_reported(psf, cut):
             _, info = reconstruct(y, ops.Blur(psf, y.shape), strength=1e-3, max_iter=10, return_info=True)
         assert not info.trusted
     assert ops.Blur(psf, y.shape, boundary="unknown").objection(y) is None
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+def test_the_history_tells_the_residual_over_the_noise(complex_):
+    rng = np.random.default_rng(0)
+    truth = np.kron(rng.random((4, 4)), np.ones((8, 8)))
+    A = ops.CartesianMRI(rng.random((32, 32)) < 0.5) if complex_ else ops.Blur(np.ones((3, 3)) / 9, truth.shape)
+    y = A(truth + 0.05 * rng.standard_normal(truth.shape))
+    _, info = reconstruct(y, A, prior="tv", return_info=True)
+    assert {len(values) for values in info.history.values()} == {len(info.history["iteration"])}
+    assert info.history["residual"][-1] == pytest.approx(info.residual, rel=1e-3)
+    _, poisson = reconstruct(np.abs(y).round(), ops.Identity(y.shape), prior="tv", noise="poisson", return_info=True)
+    assert "residual" not in poisson.history and np.isfinite(poisson.history["misfit"]).all()
