@@ -30,7 +30,7 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
 from solvers.loop import Solution
-from solvers.validation import known_keywords
+from solvers.validation import known_keywords, random_generator
 
 
 @known_keywords
@@ -142,7 +142,7 @@ def reconstruct(
         y, operator, prior=prior, solver=solver, noise=noise, strength=strength, x0=x0, bounds=bounds,
         channel_axis=channel_axis, max_iter=max_iter, tol=tol, callback=callback, calibration=calibration,
     )  # fmt: skip
-    rng = np.random.default_rng(0 if rng is None else rng)
+    rng = random_generator(rng)
     short = shortage(request.plan.memory)
     if short is not None:
         warnings.warn(short, ReconstructionWarning, stacklevel=3)

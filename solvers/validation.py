@@ -128,6 +128,16 @@ def positive_float(name: str, value: Any, *, zero: bool = False) -> float:
     return number
 
 
+def random_generator(rng: Any) -> np.random.Generator:
+    """The generator of a seed, of 0 where none is given; or the one given."""
+    try:
+        return np.random.default_rng(0 if rng is None else rng)
+    except (TypeError, ValueError):
+        raise DTypeError(
+            f"rng is {rng!r}; expected an integer of at least 0 or a numpy.random.Generator. Pass one, or None."
+        ) from None
+
+
 def known_keywords(function: F) -> F:
     """Decorate ``function`` to answer an unknown keyword with the nearest known one."""
     known = list(inspect.signature(function).parameters)

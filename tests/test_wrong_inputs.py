@@ -172,3 +172,9 @@ def assert_says(error: BaseException, words: list[str]) -> None:
     for word in words:
         assert word in text, text
     assert text.rstrip().endswith((".", "?")), text
+
+
+@pytest.mark.parametrize("rng", ["a", -1, 0.5])
+def test_a_seed_that_is_none_is_named(rng):
+    with pytest.raises(DTypeError, match=r"rng is .*; expected an integer of at least 0"):
+        reconstruct(np.ones((8, 8)), ops.Identity((8, 8)), rng=rng)
