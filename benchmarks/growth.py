@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from recon.operators import FanBeam, ParallelBeam
+from solvers.arrays import threads
 
 SIZES = (256, 512, 1024, 2048)
 THREADS = (1, 2)
@@ -31,12 +32,14 @@ def on_threads(count: int) -> Iterator[None]:
     """Kernels use this many threads."""
     before = os.environ.get("NUMBA_NUM_THREADS")
     os.environ["NUMBA_NUM_THREADS"] = str(count)
+    threads.cache_clear()
     try:
         yield
     finally:
         os.environ.pop("NUMBA_NUM_THREADS")
         if before is not None:
             os.environ["NUMBA_NUM_THREADS"] = before
+        threads.cache_clear()
 
 
 def seconds(n: int) -> dict[tuple[str, str, int], float]:
