@@ -25,5 +25,5 @@ def test_steps(benchmark: Any, name: str) -> None:
     )  # fmt: skip
     start = first_guess(request.operator, request.y)
     algorithm = builder(request.plan)(request.operator, request.y, STRENGTH)
-    image = benchmark.pedantic(unroll, (algorithm, start, STEPS), rounds=5, warmup_rounds=1)
+    image = benchmark.pedantic(unroll, (algorithm, start, STEPS), rounds=12, warmup_rounds=1)
     assert image.shape == problem.operator.in_shape
