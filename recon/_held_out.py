@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from recon._coil_noise import coil_axis, scanner_of
 from recon._nonlinear import is_nonlinear
 from recon._predicted import Figures, Predicted, as_if_seen_alike, expected_precision
 from recon._selection_problem import Problem
@@ -16,6 +18,7 @@ from solvers.arrays import Array
 HELD_OUT = 0.1  # fraction of the samples kept back
 MOST_FITTED = 0.5  # degrees of freedom over samples up to which the predicted risk alone is the better judge
 HELD_SETTLED = 0.02  # change of their risk still to come, over that risk, at which a solve ends
+STANDS = 0.25  # samples not measured over those measured around one, from which on it is held out where lines are
 NEARBY = 3.0  # width of the neighbourhood that a sample stands for, in samples
 TINY = 1e-30
 
@@ -23,15 +26,15 @@ TINY = 1e-30
 class SeenAndUnseen(Predicted):
     """Risk of all that the operator could measure: predicted for the samples seen, held-out for the others.
 
-    The samples held out are shown to no solve of the search. Each stands for those around it that were not measured: in
-    the middle of k-space, where nearly all are, for hardly any. Pixels count alike. They count only where most
-    of what is seen is fitted, as coils that see the same do not allow, or where risks are to be compared.
+    The samples held out (:func:`held_back`) are shown to no solve of the search. Each stands for those around it that
+    were not measured: in the middle of k-space, where nearly all are, for hardly any. Pixels count alike. They count
+    only where most of what is seen is fitted, as coils that see the same do not allow, or where risks are to be compared.
     """
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         operator, y = problem.operator, problem.y
         measured = np.broadcast_to(operator.sampling, operator.out_shape)
-        back = measured & (rng.random(operator.out_shape) < HELD_OUT)
+        back = held_back(measured, operator, rng)
         self.seen = arrays.asarray(measured & ~back, y)
         self.nearby = not operator.selects  # a pixel held out comes back as a whole, and those around it follow slowly
         super().__init__(replace(problem, operator=operator.with_sampling(measured & ~back), y=y * self.seen), rng)
@@ -69,6 +72,23 @@ class SeenAndUnseen(Predicted):
     def _both(self, seen: float, figures: Figures) -> float:
         # Both estimates carry the same noise variance on top, so their weighted sum is the risk plus a constant.
         return self.share * seen + (1 - self.share) * figures.unseen
+
+
+def held_back(measured: np.ndarray, operator: Any, rng: np.random.Generator) -> np.ndarray:
+    """The samples to hold out: single ones; of several coils those of all coils at once, and whole lines of a pattern.
+
+    What one coil lacks the others tell, and a gap in a line its neighbours: such samples say nothing of lines that were
+    never measured. Lines stay that have hardly any such line near them, as in the middle of k-space.
+    """
+    scanner = scanner_of(operator)
+    if scanner is None or measured.all():
+        return measured & (rng.random(measured.shape) < HELD_OUT)
+    coils = coil_axis(scanner)
+    lines = [axis for axis in range(coils + 1, 0) if (measured == measured.take([0], axis)).all()]
+    stands = measured & (unseen_nearby(measured) > STANDS)
+    lots = stands.any((coils, *lines), keepdims=True)
+    drawn = np.where(lots, rng.random(lots.shape), 1.0)
+    return stands & (drawn <= max(HELD_OUT, float(drawn.min())))
 
 
 def unseen_nearby(measured: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recon import plan, reconstruct
-from recon._held_out import unseen_nearby
+from recon._held_out import held_back, unseen_nearby
 from recon._predicted import PASSED, as_if_seen_alike
 from recon._search import minimise
 from recon._selection_problem import Problem, measured_count
@@ -53,6 +53,19 @@ def ridge_problem(operator, y, sigma, known=True, x0=None):
 
     x0 = np.zeros(operator.in_shape) if x0 is None else x0
     return Problem(operator, y, Gaussian(sigma), known, build, x0, max_iter=300, tol=1e-8)
+
+
+def test_of_several_coils_whole_lines_are_held_out_and_none_of_the_middle():
+    lines = np.zeros(64, bool)
+    lines[::4], lines[26:38] = True, True
+    mask = np.repeat(lines[:, None], 40, axis=1)
+    measured = np.broadcast_to(mask, (3, 64, 40))
+    for seed in range(5):
+        back = held_back(measured, CartesianMRI(mask, np.ones((3, 64, 40))), np.random.default_rng(seed))
+        assert back.any() and (back == back[:1, :, :1]).all()
+        assert not back[:, ~lines].any() and not back[:, 28:36].any()
+    alone = held_back(mask, CartesianMRI(mask), np.random.default_rng(0))
+    assert (alone != alone[:, :1]).any()
 
 
 @pytest.mark.parametrize("start", [1e-4, 0.3, 50.0])
