@@ -28,7 +28,7 @@ class SeenAndUnseen(Predicted):
 
     The samples held out (:func:`held_back`) are shown to no solve of the search. Each stands for those around it that
     were not measured: in the middle of k-space, where nearly all are, for hardly any. Pixels count alike. They count
-    only where most of what is seen is fitted, as coils that see the same do not allow, or where risks are to be compared.
+    only where most of what is seen is fitted, as coils that see the same do not allow, or where risks are compared.
     """
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
