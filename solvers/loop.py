@@ -12,12 +12,13 @@ from typing import Any
 
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.operator_calls import counting
 from solvers.protocols import Algorithm
 
 FAR = 1e3  # growth, of the image's norm or of the objective, that no convergent solver shows
 FAR_SCHEDULED = 10.0  # growth over the start of a schedule, which is an image on the scale of the answer
 SETTLING = 3  # looks in which a solver may still move anywhere
-RECORDED = ("iteration", "seconds", "change", "objective", "misfit")
+RECORDED = ("iteration", "seconds", "change", "objective", "misfit", "calls")
 CHECK_EVERY = 5  # steps between two looks at the iterate; a look costs about one pass over the image
 
 
@@ -47,7 +48,8 @@ class Solution:
     status: Status
     iterations: int
     seconds: float
-    # "iteration", "seconds", "change", "objective" and of that the data term, "misfit": equal lengths
+    # "iteration", "seconds", "change", "objective" and of that the data term, "misfit", "calls" of the operator (A^H A
+    # is two, closed forms are none): equal lengths
     history: dict[str, list[float]] = field(repr=False)
     state: Any = field(repr=False)  # last state; a warm start for a neighbouring problem
 
@@ -121,16 +123,16 @@ def solve(
     -------
     Solution
     """
-    if state is None:
-        state = algorithm.init(x0)
     status, k = Status.MAX_ITER, 0
     length = getattr(algorithm, "length", None)  # of a schedule, which is to be gone through and no further
     if length is not None and length <= max_iter:
         status, max_iter, tol = Status.FINISHED, length, 0.0
     judged = objective and not overwrite and hasattr(algorithm, "objective")
-    watch = _Watch(algorithm, state, tol, judged, patience, region, thin=overwrite)
-    following = algorithm.steps_in_place(state) if overwrite else steps_from(algorithm, state)
-    with _progress_bar(max_iter, enabled=progress) as bar:
+    with counting(_operator_of(algorithm)) as calls, _progress_bar(max_iter, enabled=progress) as bar:
+        if state is None:
+            state = algorithm.init(x0)
+        watch = _Watch(algorithm, state, tol, judged, patience, region, calls, thin=overwrite)
+        following = algorithm.steps_in_place(state) if overwrite else steps_from(algorithm, state)
         for k, state in enumerate(islice(following, max_iter), start=1):
             bar.update()
             if callback is not None and callback(state, k):
@@ -141,10 +143,17 @@ def solve(
                 if verdict is not None:
                     status = verdict
                     break
-    if status is Status.STOPPED:
-        watch.look(state, k)
+        if status is Status.STOPPED:
+            watch.look(state, k)
     image = watch.best if status is Status.DIVERGED else state.x
     return Solution(image, status, k, watch.elapsed(), watch.history, state)
+
+
+def _operator_of(algorithm: Any) -> Any:
+    """The forward operator of an algorithm, or of the one that it wraps; None where it has none."""
+    while hasattr(algorithm, "algorithm"):
+        algorithm = algorithm.algorithm
+    return getattr(getattr(algorithm, "data", algorithm), "operator", None)
 
 
 class _Watch:
@@ -152,8 +161,9 @@ class _Watch:
 
     def __init__(
         self, algorithm: Any, state: Any, tol: float, objective: bool, patience: int,
-        region: tuple[slice, ...] | None, *, thin: bool,
+        region: tuple[slice, ...] | None, calls: Callable[[], int], *, thin: bool,
     ):  # fmt: skip
+        self.calls, self.own_calls = calls, 0  # of the operator, and those that looking took
         self.where = ... if region is None else (..., *region)
         self.thin = thin
         self.objective = algorithm.objective if objective else None
@@ -183,7 +193,8 @@ class _Watch:
         merit, misfit = self._judged(state.x) if math.isfinite(change) else (math.nan, math.nan)
         previous = self.history["change"][-1] if self.history["change"] else math.inf
         gap, self.last_k = max(k - self.last_k, 1), k
-        for name, value in zip(self.history, (k, self.elapsed(), change, merit, misfit), strict=True):
+        calls = self.calls() - self.own_calls
+        for name, value in zip(self.history, (k, self.elapsed(), change, merit, misfit, calls), strict=True):
             self.history[name].append(value)
         if not math.isfinite(change) or not math.isfinite(size) or self._grows(size, merit, change):
             return Status.DIVERGED
@@ -211,10 +222,11 @@ class _Watch:
         """Objective and, where it comes in two parts, the data term."""
         if self.objective is None:
             return math.nan, math.nan
-        if self.parts is None:
-            return arrays.to_float(self.objective(x)), math.nan
-        misfit, penalty = map(arrays.to_float, self.parts(x))
-        return misfit + penalty, misfit
+        before = self.calls()
+        parts = (self.objective(x), math.nan) if self.parts is None else self.parts(x)
+        self.own_calls += self.calls() - before
+        value, other = map(arrays.to_float, parts)
+        return (value, other) if self.parts is None else (value + other, value)
 
     def _grows(self, size: float, merit: float, change: float) -> bool:
         """Whether the iterates run away; a splitting method may move far at first, so growth must be large and late."""

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from recon.operators import from_matrix
+from recon.operators import Identity, from_matrix
 from solvers.admm import ADMM
 from solvers.data_terms import LeastSquares, PoissonLikelihood
 from solvers.gradient import FISTA, ProximalGradient
@@ -204,6 +204,16 @@ def test_non_finite_iterates_return_the_last_finite_one():
     found = solve(ProximalGradient(LeastSquares(A, y), Breaks(), 1.0, step_size=1e-2), np.zeros(20), max_iter=50)
     assert found.status is Status.DIVERGED
     assert np.isfinite(found.image).all()
+
+
+def test_the_history_counts_calls_of_the_operator():
+    A, y, _ = problem(12)
+    for operator, measured in ((A, y), (2.0 * A, 2.0 * y), (A @ Identity((20,)), y)):
+        plain = ProximalGradient(LeastSquares(operator, measured), L1(), 1.0, step_size=1e-3)
+        found = solve(plain, np.zeros(20), max_iter=10, tol=0.0)
+        assert found.history["calls"] == [1 + 2 * 5, 1 + 2 * 10]  # A x0, then forward and adjoint a step
+    normal = CG(A.gram, A.adjoint(y))
+    assert solve(normal, np.zeros(20), max_iter=5, tol=0.0).history["calls"] == [0]  # it does not know of A
 
 
 def test_the_callback_stops_and_the_history_is_of_equal_lengths():

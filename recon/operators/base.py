@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +18,11 @@ from recon.operators._fourier import fourier_divide, of_real_images
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import DTypeError, OperatorError, ShapeError
+from solvers.operator_calls import counted
 from solvers.validation import as_inexact, positive_float, shape_argument
+
+CALLS = {"gram": 2, "vjp": 1, "jvp": 1}
+"""Methods that a subclass may have of its own, and for how many calls of the operator each counts."""
 
 
 class Operator:
@@ -89,6 +93,13 @@ class Operator:
     def _adjoint(self, y: Array) -> Array:
         raise NotImplementedError
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, cost in CALLS.items():
+            if name in cls.__dict__:
+                setattr(cls, name, counted(cost, cls.__dict__[name]))
+
+    @partial(counted, 1)
     def _run(self, array: Array, name: str, taken: tuple[int, ...], given: tuple[int, ...], *, adjoint: bool) -> Array:
         """Check ``array``, run the body that suits it and check what comes out."""
         array = self._admit(array, name, taken, self.out_kind if adjoint else None)
