@@ -21,6 +21,7 @@ from recon.noise import Gaussian, Poisson
 from recon.selection import choose_strength
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.errors import DTypeError
 from solvers.loop import Solution, solve
 
 SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
@@ -70,7 +71,13 @@ def builder(plan: Plan) -> Callable[[Any, Array, float], Any]:
             data = PoissonLikelihood(operator, y, plan.noise.background)
         elif data is None:
             data = LeastSquares(operator, y)
-        return plan.solver(data, plan.prior, strength)
+        algorithm = plan.solver(data, plan.prior, strength)
+        if not all(callable(getattr(algorithm, name, None)) for name in ("init", "step")):
+            raise DTypeError(
+                f"solver is {plan.solver!r}, which returned {type(algorithm).__name__}; expected an algorithm with init "
+                "and step. Return one, such as solvers.ADMM(data, prior, strength)."
+            )
+        return algorithm
 
     return build
 

@@ -69,6 +69,7 @@ OPTIONS = {
     "class as prior": ({"prior": priors.Wavelet}, DTypeError, ["the class Wavelet", "Pass Wavelet(...)"]),
     "prior of a wrong kind": ({"prior": 3}, DTypeError, ["prior is 3", "priors.TotalVariation"]),
     "wrong solver": ({"solver": "admn"}, OptionError, ["solver is 'admn'", "'admm'"]),
+    "solver that builds none": ({"solver": lambda *parts: 3}, DTypeError, ["returned int", "init and step"]),
     "wrong noise": ({"noise": "poison"}, OptionError, ["noise is 'poison'", "'poisson'"]),
     "negative noise": ({"noise": -0.1}, ArgumentError, ["noise is -0.1", "at least 0"]),
     "negative strength": ({"strength": -1.0}, ArgumentError, ["strength is -1.0", "above 0"]),
