@@ -74,8 +74,8 @@ def builder(plan: Plan) -> Callable[[Any, Array, float], Any]:
         algorithm = plan.solver(data, plan.prior, strength)
         if not all(callable(getattr(algorithm, name, None)) for name in ("init", "step")):
             raise DTypeError(
-                f"solver is {plan.solver!r}, which returned {type(algorithm).__name__}; expected an algorithm with init "
-                "and step. Return one, such as solvers.ADMM(data, prior, strength)."
+                f"solver is {plan.solver!r}, which returned {type(algorithm).__name__}; expected an algorithm with "
+                "init and step. Return one, such as solvers.ADMM(data, prior, strength)."
             )
         return algorithm
 

@@ -69,7 +69,6 @@ OPTIONS = {
     "class as prior": ({"prior": priors.Wavelet}, DTypeError, ["the class Wavelet", "Pass Wavelet(...)"]),
     "prior of a wrong kind": ({"prior": 3}, DTypeError, ["prior is 3", "priors.TotalVariation"]),
     "wrong solver": ({"solver": "admn"}, OptionError, ["solver is 'admn'", "'admm'"]),
-    "solver that builds none": ({"solver": lambda *parts: 3}, DTypeError, ["returned int", "init and step"]),
     "wrong noise": ({"noise": "poison"}, OptionError, ["noise is 'poison'", "'poisson'"]),
     "negative noise": ({"noise": -0.1}, ArgumentError, ["noise is -0.1", "at least 0"]),
     "negative strength": ({"strength": -1.0}, ArgumentError, ["strength is -1.0", "above 0"]),
@@ -90,6 +89,11 @@ def test_options(call, case, blur, y):
     with pytest.raises(error) as caught:
         call(y, blur, **options)
     assert_says(caught.value, words)
+
+
+def test_a_solver_that_builds_none(blur, y):
+    with pytest.raises(DTypeError, match="returned int; expected an algorithm with init and step"):
+        reconstruct(y, blur, solver=lambda data, prior, strength: 3)
 
 
 def test_poisson_refuses_negative_counts(blur, y):
