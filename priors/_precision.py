@@ -28,12 +28,14 @@ def network(single: UNet, precision: str, images: Tensor, sigma: Tensor) -> Runn
     if precision == "auto":
         coarse = float(sigma) >= ROUNDING * float(images.std(correction=0))
         precision = "bfloat16" if coarse and _half_is_quicker(images.device.type) else "float32"
-    return Runner(_half(single) if precision == "bfloat16" else single)
+    return Runner(_prepared(single, precision == "bfloat16"))
 
 
-@lru_cache(maxsize=8)
-def _half(single: UNet) -> UNet:
-    return single.in_half()
+@lru_cache(maxsize=16)
+def _prepared(single: UNet, half: bool) -> UNet:
+    from priors._fused_blocks import fused
+
+    return fused(single.in_half() if half else single)
 
 
 def _half_is_quicker(device: str) -> bool:

@@ -1,4 +1,5 @@
-"""Networks that denoise, as torch modules. What loads torch at import time is here and in `ridge_network`."""
+"""Networks that denoise, as torch modules. What loads torch at import time is here, in `_fused_blocks` and
+in the ridge network's modules."""
 
 from __future__ import annotations
 
@@ -118,7 +119,7 @@ class UNet(nn.Module):
         rows, columns = self._check(v, sigma)
         multiple = self.architecture.multiple
         image = functional.pad(v, (0, -columns % multiple, 0, -rows % multiple), mode="replicate")
-        return functional.pixel_shuffle(self._features(image, sigma), UNSHUFFLE)[..., :rows, :columns]
+        return _pixels(self._features(image, sigma))[..., :rows, :columns]
 
     def _features(self, image: Tensor, sigma: Tensor) -> Tensor:
         x = functional.pixel_unshuffle(image, UNSHUFFLE)
@@ -195,6 +196,12 @@ def _spread(name: str, own: Tensor, given: Tensor) -> bool:
         own.copy_(given.repeat(own.shape[0] // pixels, 1, 1, 1))
         return True
     return False
+
+
+def _pixels(x: Tensor) -> Tensor:
+    """``pixel_shuffle``, which is slow where channels come last, as here."""
+    blocks = x.permute(0, 2, 3, 1).unflatten(-1, (-1, UNSHUFFLE, UNSHUFFLE))
+    return blocks.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:

@@ -77,7 +77,14 @@ def test_a_downward_and_a_relative_import_are_allowed() -> None:
     assert not upward_imports(tree, ROOT / "priors" / "sums.py")
 
 
-TORCH = ("priors.networks", "priors.ridge_network", "priors._ridge_body", "priors._ridge_descent", "priors._ridge_maps")
+TORCH = (
+    "priors.networks",
+    "priors._fused_blocks",
+    "priors.ridge_network",
+    "priors._ridge_body",
+    "priors._ridge_descent",
+    "priors._ridge_maps",
+)
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_name)
