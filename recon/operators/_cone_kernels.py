@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from recon.operators._cone_geometry import MARGIN, Rays
-from recon.operators._lanes import LANES, floor, hat, load, load_some, ramp, splat, store, store_some, where_reached
+from solvers.lanes import LANES, floor, hat, load, load_some, ramp, splat, store, store_some, where_reached
 
 PLANES = 4
 """Planes of one turn of the forward: they stay in the cache while views pass."""

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from recon.operators._lanes import LANES, load, splat, store, swapped
 from recon.operators._tap_sums import ROWS
 from recon.operators._tile_sum import span, tile_sum
+from solvers.lanes import LANES, load, splat, store, swapped
 
 BAND = 8
 """Rows of the result for which a row's transform, once loaded, is used."""

@@ -12,8 +12,8 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 
-from recon.operators._lanes import FLAGS, intrinsic, splat_of
 from recon.operators._tap_sums import ROWS
+from solvers.lanes import FLAGS, intrinsic, splat_of
 
 _WIDEST = bool(binding.get_host_cpu_features().get("avx512f"))
 BYTES = 64 if _WIDEST else 32
