@@ -34,6 +34,8 @@ PUBLISHED = {
 SINGLE_RATIO, HALF_RATIO = 40.0, 70.0
 SEAM_LIMIT, UNIT_LIMIT, MEMORY_LIMIT, LOAD_LIMIT = 1e-4, 1e-3, 2.0, 0.3
 ROUNDS = 7
+REST = 0.02
+"""Seconds before each timed call: the threads of the one before spin for some milliseconds."""
 TRAINING = Path(__file__).resolve().parents[1] / "docs" / "training"
 
 SCENE = """
@@ -137,6 +139,7 @@ def least_times(calls: dict[str, Callable[[], object]], rounds: int = ROUNDS) ->
             call()
         for _ in range(rounds):
             for name, call in calls.items():
+                time.sleep(REST)
                 start = time.perf_counter()
                 call()
                 times[name] = min(times[name], time.perf_counter() - start)

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from priors._torch_threads import all_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from priors.networks import UNet
+    from priors.networks import Architecture, UNet
+
+
+class Network(Protocol):
+    """A :class:`~priors.networks.UNet`, or what computes the same."""
+
+    architecture: Architecture
+
+    def noise(self, v: Tensor, sigma: Tensor) -> Tensor:
+        """The noise in images ``(batch, channels, rows, columns)`` of levels ``(batch,)``."""
+        ...
 
 
 @dataclass(frozen=True)
 class Runner:
     """A network, its first convolution in single precision, the others in the arithmetic chosen."""
 
-    network: UNet
+    network: Network
 
     def noise(self, images: Tensor, sigma: Tensor) -> Tensor:
         """The noise in images ``(batch, channels, rows, columns)`` of one level.
@@ -26,13 +38,16 @@ class Runner:
         import torch
 
         scaled = (images / sigma).to(torch.float32, memory_format=torch.channels_last)
-        return sigma * self.network.noise(scaled, scaled.new_ones(len(scaled)))
+        with all_threads():
+            noise = self.network.noise(scaled, scaled.new_ones(len(scaled)))
+        return sigma * noise
 
 
 def whole(network: UNet, images: Tensor, sigma: Tensor) -> Tensor:
     """Images denoised at once, in single precision and with gradients."""
     single = images.float()
-    return single - network.noise(single, sigma.float().expand(len(images)))
+    with all_threads():
+        return single - network.noise(single, sigma.float().expand(len(images)))
 
 
 def tiled(runner: Runner, images: Tensor, sigma: Tensor, tile: int) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from priors import _precision, _tiling, weights
 from priors._colours import like_a_photograph
 from priors._decorrelation import Transform
+from priors._torch_threads import one_thread
 from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, FileError, OptionError, ShapeError
@@ -45,7 +46,8 @@ class Denoiser:
         a batch like all other leading axes.
     precision : {"auto", "float32", "bfloat16"}
         Arithmetic of the network on numpy arrays and on tensors without gradients. ``"auto"`` takes bfloat16 where the
-        processor computes with it and that is measured to be quicker, and the noise is well above its rounding.
+        processor computes with it and that is measured to be quicker than the quickest form of single precision, and
+        the noise is well above its rounding.
     tile : int
         Images with more pixels than ``tile * tile`` are denoised in tiles of that width, each with the surroundings
         that its pixels depend on, so that there are no seams and memory stays bounded. With gradients they are not.
@@ -103,8 +105,9 @@ class Denoiser:
         image = v if arrays.is_torch(v) else torch.from_numpy(np.ascontiguousarray(v))
         levels = _levels(sigma, image, tuple(v.shape[:-core]))
         images = image.reshape(levels.numel(), -1, *image.shape[-2:])
-        out = torch.stack([self._one(bands, level) for bands, level in zip(images, levels, strict=True)])
-        out = out.reshape(image.shape).to(image.dtype)
+        with one_thread():
+            out = torch.stack([self._one(bands, level) for bands, level in zip(images, levels, strict=True)])
+            out = out.reshape(image.shape).to(image.dtype)
         return out if arrays.is_torch(v) else out.numpy()
 
     def _one(self, bands: Tensor, sigma: Tensor) -> Tensor:
