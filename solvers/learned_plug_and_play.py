@@ -8,7 +8,9 @@
 ``rho_k = strength / sigma_k^2`` and ``sigma_k`` are those of Zhang et al. 2022 (DPIR) times learned factors: levels
 that fall geometrically to that of the noise, but not below what noise the data step lets through,
 ``noise * gain(rho_k)`` with ``gain(rho)^2 = tr(A^H A (A^H A + rho)^-2) / n`` by one random probe: the denoiser is told
-what it sees, also where learned penalties are far from the usual ones. The momentum and the share of the data in the
+what it sees, also where learned penalties are far from the usual ones. Where every pixel is measured with a gain of its
+own the noise differs from place to place, and the denoiser sees the image in units of the noise there:
+``z <- s D(x / s, sigma_k)``. The momentum and the share of the data in the
 answer, classically zero, are learned as well; there ``rho`` weighs the noise against what a denoiser leaves. What the
 schedule is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the noise is, and
 after each step by how much the image misses the data and what the denoiser removed.
@@ -26,6 +28,7 @@ import numpy as np
 
 from solvers import arrays
 from solvers._data_prox import data_prox
+from solvers._local_mean import local_mean
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
 from solvers.plug_and_play import in_position
@@ -39,8 +42,9 @@ OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
 BLUNT = 4  # power whose mean stands for the larger of two levels
 FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photographs
+AROUND = 4  # pixels on each side, over which the noise of a place is taken
 LEFT = 0.37  # error of a denoised image over the level that its denoiser was told
-BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 2.0, "answer": 1.5}
+BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 0.7, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 
 
@@ -64,6 +68,7 @@ class Told:
     fit: Array  # image to be denoised
     level: Any  # level of its noise
     passed: float  # level of the noise that the data step let through
+    places: Any = 1.0  # level of the noise in each place over the typical one
     answer: Any = None  # share of a last data step in what is returned; None where more steps follow
 
 
@@ -165,11 +170,12 @@ class LearnedDPIR(TwoProximalMaps):
     def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:
         told = self.before_denoising(state, k)
         variance = told.level**2
+        even = told.fit / told.places
         if self.turns:
-            x = in_position(lambda turned: self.prior.prox(turned, variance), told.fit, k % 8)
+            x = in_position(lambda turned: self.prior.prox(turned, variance), even, k % 8)
         else:
-            x = self.prior.prox(told.fit, variance)
-        return self.after_denoising(state, x, told)
+            x = self.prior.prox(even, variance)
+        return self.after_denoising(state, x * told.places, told)
 
     def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
         """What step ``k`` tells the denoiser."""
@@ -179,8 +185,9 @@ class LearnedDPIR(TwoProximalMaps):
         penalty = self.strength / classical**2 * _exp(found["penalty"])
         v = state.x + found["momentum"] * (state.x - state.before)
         fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
-        level = (classical**BLUNT + passed**BLUNT) ** (1 / BLUNT) * _exp(found["level"])
-        return Told(fit, level, arrays.to_float(passed), found["answer"] if k == self.length - 1 else None)
+        level, answer = _larger(classical, passed), found["answer"] if k == self.length - 1 else None
+        places = 1.0 if self._gains is None else _larger(classical, self._passed_around(penalty)) / level
+        return Told(fit, level * _exp(found["level"]), arrays.to_float(passed), places, answer)
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""
@@ -203,6 +210,18 @@ class LearnedDPIR(TwoProximalMaps):
         seen = self.data.operator.solve_shifted(self._probe, penalty)
         count = arrays.size(seen) * (2 if arrays.is_complex(seen) else 1)
         return self.noise * arrays.norm(seen) / math.sqrt(count)
+
+    @cached_property
+    def _gains(self) -> Array | None:
+        """Squared gain of each pixel, where every one is measured and they differ."""
+        operator = self.data.operator
+        squares = operator.diagonal_gram() if operator.sampling is None else None
+        return None if squares is None or np.ptp(squares) == 0 else arrays.asarray(squares, self._back)
+
+    def _passed_around(self, penalty: Any) -> Array:
+        """Level of the noise that a data step lets through, place by place."""
+        gains = self._gains
+        return self.noise * local_mean(gains / (gains + penalty) ** 2, AROUND) ** 0.5
 
     def _run(self, state: LearnedDPIRState, x: Array, fit: Array, level: float, passed: float) -> dict[str, float]:
         """Features of a step: the misfit over the noise; what was removed, moved and let through over the level."""
@@ -233,6 +252,11 @@ def _bounded(found: Mapping[str, Any]) -> dict[str, Any]:
             value = min(max(float(value), -bound), bound) if math.isfinite(value) else 0.0
         bounded[name] = value
     return bounded
+
+
+def _larger(a: Any, b: Any) -> Any:
+    """The larger of two levels, and a little more where they are alike."""
+    return (a**BLUNT + b**BLUNT) ** (1 / BLUNT)
 
 
 def _exp(logarithm: Any) -> Any:

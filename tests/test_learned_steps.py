@@ -22,6 +22,7 @@ from recon.learn.lessons import Exercise, Lessons, Runner, lessons, problem
 from recon.learn.problems import FAMILIES
 from recon.learn.schedules import fitted
 from solvers import DPIR, LearnedDPIR, LearnedSchedule, LeastSquares, learned_plug_and_play, learned_schedule
+from solvers._local_mean import local_mean
 from solvers.errors import ArgumentError, FileError, OptionError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES
 from solvers.loop import unroll
@@ -110,6 +111,22 @@ def test_factors_and_momentum_do_what_they_say(blurred) -> None:
     explained = np.fft.ifft2(np.fft.fft2(operator.adjoint(y) + rho * z) / (gram + rho)).real
     z = 0.2 * z + 0.8 * explained
     assert np.allclose(unroll(learned, y, 5), z, atol=1e-10)
+
+
+def test_uneven_noise_reaches_the_denoiser_even() -> None:
+    gains = np.geomspace(0.05, 1, 48) * np.ones((12, 1))
+    operator, rng = ops.Diagonal(gains), np.random.default_rng(0)
+    seen = []
+    noise = SIGMA * rng.standard_normal((200, *gains.shape))
+    learned = restored(operator, noise[0], lambda features: {}, length=1)
+    noting = PlugAndPlay(lambda v, s: seen.append(v / s) or v)
+    learned = replace(learned, level=0.01, first=0.01, strength=1e-9, prior=noting)
+    for y in noise:  # of nothing but noise, and the data alone decide
+        unroll(replace(learned, data=LeastSquares(operator, y)), 0 * y, 1)
+    spread = np.std(seen, axis=0)
+    assert spread.min() > 0.7 and spread.max() < 1.4, (spread.min(), spread.max())  # of gains that differ by 20
+    assert np.abs(local_mean(gains**2, 2)[:, 5] - (gains[0, 3:8] ** 2).mean()).max() < 1e-12
+    assert np.abs(local_mean(gains**2, 2)[:, 0] - (gains[0, :3] ** 2).mean()).max() < 1e-12
 
 
 def test_the_denoiser_sees_the_image_in_other_positions(blurred) -> None:

@@ -201,7 +201,8 @@ class Runner:
                 replace(a, schedule=_Told(theta[i, k], seen[i])).before_denoising(states[i], k)
                 for i, a in enumerate(self.algorithms)
             ]
-            images = self._denoised([t.fit for t in told], [torch.as_tensor(t.level) for t in told])
+            even = self._denoised([t.fit / t.places for t in told], [torch.as_tensor(t.level) for t in told])
+            images = [image * t.places for image, t in zip(even, told, strict=True)]
             states = [
                 a.after_denoising(state, x, t)
                 for a, state, x, t in zip(self.algorithms, states, images, told, strict=True)
