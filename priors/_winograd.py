@@ -43,19 +43,29 @@ class _Weights:
     depth: int  # channels of the input that are looked at
 
     @classmethod
-    def of(cls, products: np.ndarray, widths: tuple[int, int]) -> _Weights:
-        """Of matrices ``(products, inputs, outputs)``."""
+    def of(cls, products: np.ndarray, widths: tuple[int, int], half: bool = False) -> _Weights:
+        """Of matrices ``(products, inputs, outputs)``; in bfloat16 the inputs go in pairs."""
         count, depth, outputs = products.shape
-        together = RUNS * LANES if outputs % (RUNS * LANES) == 0 else LANES
-        u = products.reshape(count, depth, -1, together).swapaxes(1, 2)
-        return cls(np.ascontiguousarray(u, np.float32).ravel(), widths, depth)
+        pair, together = 1 + half, RUNS * LANES if outputs % (RUNS * LANES) == 0 else LANES
+        u = products.reshape(count, depth // pair, pair, -1, together).transpose(0, 3, 1, 4, 2)
+        u = np.ascontiguousarray(u, np.float32).ravel()
+        return cls(_rounded(u) if half else u, widths, depth)
 
 
-def _same(weight: Tensor) -> _Weights:
+def _rounded(u: np.ndarray) -> np.ndarray:
+    """Numbers in bfloat16, as integers of 16 bits."""
+    import torch
+
+    rounded: np.ndarray = torch.from_numpy(u).bfloat16().view(torch.int16).numpy()
+    return rounded
+
+
+def _same(weight: Tensor, half: bool = False) -> _Weights:
     """Of a 3 x 3 convolution. Images have at least LANES channels: the output gets channels of zeros."""
     products = transformed(_array(weight))
     inputs, outputs = (max(width, LANES) for width in products.shape[1:])
-    return _Weights.of(np.pad(products, ((0, 0), (0, 0), (0, outputs - products.shape[2]))), (inputs, outputs))
+    padded = np.pad(products, ((0, 0), (0, 0), (0, outputs - products.shape[2])))
+    return _Weights.of(padded, (inputs, outputs), half)
 
 
 def _coarser(weight: Tensor) -> _Weights:
@@ -89,27 +99,34 @@ class _Workspace:
 
     def __init__(self, architecture: Architecture, shape: tuple[int, int]):
         finest = [-(-length // architecture.multiple) * architecture.multiple // 2 for length in shape]
-        self.scales, need = [], 0
+        self.scales, sums = [], 0
         for k, width in enumerate(architecture.widths):
             inside = (finest[0] >> k, finest[1] >> k)
             x, inner = np.zeros((2, kernels.image_size(inside, width)), np.float32)
             self.scales.append(_Scale(inside, x, inner))
-            need = max(need, kernels.work_size(inside, width, 2 * width))
+            sums = max(sums, kernels.products_size(inside, width))
         self.pixels = np.zeros(kernels.image_size(self.scales[0].shape, LANES), np.float32)
         self.jobs = 2 * threads()
-        self.work = np.zeros((self.jobs, need), np.float32)
-        self.size = 2 * sum(scale.x.size for scale in self.scales) + self.pixels.size + self.work.size
+        self.v = np.zeros((self.jobs, kernels.inputs_size(max(architecture.widths))), np.float32)
+        self.m = np.zeros((self.jobs, sums), np.float32)
+        self.size = 2 * sum(scale.x.size for scale in self.scales) + self.pixels.size + self.v.size + self.m.size
 
 
 class Winograd:
-    """What a :class:`~priors.networks.UNet` computes, in single precision, to rounding."""
+    """What a :class:`~priors.networks.UNet` computes, to rounding.
 
-    def __init__(self, network: UNet) -> None:
+    With ``half``, residual blocks multiply numbers in bfloat16; features and sums stay in single precision.
+    """
+
+    def __init__(self, network: UNet, half: bool = False) -> None:
         self.architecture = network.architecture
         parts: Any = network  # torch's containers do not say what they hold
         self._head, self._tail = _same(parts.head.weight), _same(parts.tail.weight)
         self._down, self._up = (
-            [[(_same(block.first.weight), _same(block.second.weight)) for block in blocks] for blocks in scales]
+            [
+                [(_same(block.first.weight, half), _same(block.second.weight, half)) for block in blocks]
+                for blocks in scales
+            ]
             for scales in (parts.down, parts.up)
         )
         self._coarser = [_coarser(convolution.weight) for convolution in parts.coarser]
@@ -160,10 +177,11 @@ def _convolve(
     space: _Workspace, scale: _Scale, x: np.ndarray, y: np.ndarray, weights: _Weights,
     add: bool = False, low: float = -np.inf,
 ) -> None:  # fmt: skip
-    rest = (x, y, weights.u, space.work, scale.shape, weights.widths, weights.depth, add, low)
+    v = space.v.view(weights.u.dtype)
+    rest = (x, y, weights.u, v, space.m, scale.shape, weights.widths, weights.depth, add, low)
     run_jobs(kernels.convolve, x.size, space.jobs, space.jobs, *rest)
 
 
 def _between(kernel: Any, space: _Workspace, coarse: _Scale, x: np.ndarray, y: np.ndarray, weights: _Weights) -> None:
-    rest = (x, y, weights.u, space.work, coarse.shape, weights.widths)
+    rest = (x, y, weights.u, space.m, coarse.shape, weights.widths)
     run_jobs(kernel, x.size, space.jobs, space.jobs, *rest)

@@ -2,8 +2,8 @@
 
 Images are flat, (rows, columns, channels), with a border of zeros: one pixel before the image, and after it as many as
 fill the last tile and one more. Every kernel keeps the zeros, so no convolution asks where the image ends. A job owns
-the tiles or rows that it writes, and a row of ``work`` for what it does not keep: a strip of tiles goes through it
-without leaving the cache.
+the tiles or rows that it writes, and a row of each scratch array, which a strip of tiles goes through without leaving
+the cache: ``v`` for transformed inputs, in the arithmetic of the weights, and ``m`` for products.
 """
 
 from __future__ import annotations
@@ -36,10 +36,14 @@ def image_size(shape: Shape, width: int) -> int:
     return (rows * columns + 2 * TILES) * width
 
 
-def work_size(shape: Shape, inputs: int, outputs: int) -> int:
-    """Numbers that one job needs: transforms of a strip, or the products of a row of coarse pixels."""
-    strip = IN * IN * (STRIP * (inputs + outputs) + 2 * LANES)
-    return max(strip, (shape[1] + TILES) * max(inputs, outputs))
+def inputs_size(width: int) -> int:
+    """Numbers of v for one job: the transforms of a strip."""
+    return IN * IN * (STRIP * width + LANES)
+
+
+def products_size(shape: Shape, width: int) -> int:
+    """Numbers of m for one job: products of a strip of ``width`` channels, or of a row of coarse pixels with twice."""
+    return max(inputs_size(width), 2 * width * (shape[1] + TILES))
 
 
 @njit(**_FAST)
@@ -74,69 +78,68 @@ def _clear_outside(y: np.ndarray, first_row: int, first_column: int, shape: Shap
 
 @njit(**_FAST)
 def convolve(
-    k: int, jobs: int, x: np.ndarray, y: np.ndarray, u: np.ndarray, work: np.ndarray,
+    k: int, jobs: int, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, m: np.ndarray,
     shape: Shape, widths: Shape, depth: int, add: bool, low: float,
 ) -> None:  # fmt: skip
     """``y = max(w * x, low)``, or ``y += w * x``: 3 x 3, transformed weights u of the first ``depth`` channels of x."""
     inputs, outputs = widths
-    scratch, pitch, across = work[k], _pitch(shape[1]), (shape[1] + OUT - 1) // OUT
+    inside, sums, pitch, across = v[k], m[k], _pitch(shape[1]), (shape[1] + OUT - 1) // OUT
     tiles = (shape[0] + OUT - 1) // OUT * across
     v_step, m_step = STRIP * inputs + LANES, STRIP * outputs + LANES  # LANES: out of step with the cache's own strides
-    sums = IN * IN * v_step
     end = tiles * (k + 1) // jobs
     for first in range(tiles * k // jobs, end, STRIP):
         count = min(STRIP, end - first)
         for t in range(count):
             at = OUT * ((first + t) // across * pitch + (first + t) % across) * inputs
             for c in range(0, inputs, LANES):
-                tile_in(x, at + c, pitch * inputs, inputs, scratch, t * inputs + c, v_step)
+                tile_in(x, at + c, pitch * inputs, inputs, inside, t * inputs + c, v_step)
         for q in range(IN * IN):
-            start = sums + q * m_step
-            _multiply(scratch, q * v_step, inputs, u, q * depth * outputs, depth, scratch, start, outputs, count, True)
+            at = q * depth * outputs
+            _multiply(inside, q * v_step, inputs, u, at, depth, sums, q * m_step, outputs, count, True)
         for t in range(count):
             row, column = OUT * ((first + t) // across), OUT * ((first + t) % across)
             to = ((row + 1) * pitch + column + 1) * outputs
             for c in range(0, outputs, LANES):
                 if add:
-                    tile_added(scratch, sums + t * outputs + c, m_step, y, to + c, pitch * outputs, outputs, low)
+                    tile_added(sums, t * outputs + c, m_step, y, to + c, pitch * outputs, outputs, low)
                 else:
-                    tile_above(scratch, sums + t * outputs + c, m_step, y, to + c, pitch * outputs, outputs, low)
+                    tile_above(sums, t * outputs + c, m_step, y, to + c, pitch * outputs, outputs, low)
             if row + OUT > shape[0] or column + OUT > shape[1]:
                 _clear_outside(y, row, column, shape, outputs)
 
 
 @njit(**_FAST)
 def halve(
-    k: int, jobs: int, x: np.ndarray, y: np.ndarray, u: np.ndarray, work: np.ndarray, shape: Shape, widths: Shape
+    k: int, jobs: int, x: np.ndarray, y: np.ndarray, u: np.ndarray, m: np.ndarray, shape: Shape, widths: Shape
 ) -> None:
     """A coarse image y of ``shape`` from 2 x 2 pixels of x each."""
     inputs, outputs = widths
-    scratch, pitch, fine_pitch = work[k], _pitch(shape[1]), _pitch(2 * shape[1])
+    sums, pitch, fine_pitch = m[k], _pitch(shape[1]), _pitch(2 * shape[1])
     depth = 2 * inputs
     for row in range(shape[0] * k // jobs, shape[0] * (k + 1) // jobs):
         for i in range(2):
             at = ((2 * row + i + 1) * fine_pitch + 1) * inputs
-            _multiply(x, at, depth, u, i * depth * outputs, depth, scratch, 0, outputs, shape[1], i == 0)
+            _multiply(x, at, depth, u, i * depth * outputs, depth, sums, 0, outputs, shape[1], i == 0)
         to = ((row + 1) * pitch + 1) * outputs
         for c in range(shape[1] * outputs):
-            y[to + c] = scratch[c]
+            y[to + c] = sums[c]
 
 
 @njit(**_FAST)
 def double(
-    k: int, jobs: int, x: np.ndarray, y: np.ndarray, u: np.ndarray, work: np.ndarray, shape: Shape, widths: Shape
+    k: int, jobs: int, x: np.ndarray, y: np.ndarray, u: np.ndarray, m: np.ndarray, shape: Shape, widths: Shape
 ) -> None:
     """Add 2 x 2 pixels of y for each of a coarse image x of ``shape``."""
     inputs, outputs = widths
-    scratch, pitch, fine_pitch = work[k], _pitch(shape[1]), _pitch(2 * shape[1])
+    sums, pitch, fine_pitch = m[k], _pitch(shape[1]), _pitch(2 * shape[1])
     pair = 2 * outputs
     for row in range(shape[0] * k // jobs, shape[0] * (k + 1) // jobs):
         at = ((row + 1) * pitch + 1) * inputs
         for i in range(2):
-            _multiply(x, at, inputs, u, i * inputs * pair, inputs, scratch, 0, pair, shape[1], True)
+            _multiply(x, at, inputs, u, i * inputs * pair, inputs, sums, 0, pair, shape[1], True)
             to = ((2 * row + i + 1) * fine_pitch + 1) * outputs
             for c in range(shape[1] * pair):
-                y[to + c] += scratch[c]
+                y[to + c] += sums[c]
 
 
 @njit(**_FAST)

@@ -6,9 +6,13 @@ gives 4 x 4 outputs y of a 3 x 3 convolution from 6 x 6 inputs d with 36 multipl
 the channels of all tiles the elementwise products are 36 products of matrices, done here for TILES tiles at a time
 whose sums stay in the processor's registers. The code is laid out here: the compiler does not find this form by itself.
 
+The transforms interpolate polynomials at 0, +-3/4, +-3/2 and infinity: the usual +-1 and +-2 round twice as coarsely.
+Arrays of transformed inputs and weights are single precision, or bfloat16 as integers of 16 bits; sums are single.
+
 References
 ----------
-Lavin and Gray 2016, "Fast algorithms for convolutional neural networks".
+Lavin and Gray 2016, "Fast algorithms for convolutional neural networks"; Barabasz et al. 2020, "Error analysis and
+improving the accuracy of Winograd convolution for deep neural networks".
 """
 
 from __future__ import annotations
@@ -30,32 +34,54 @@ _WIDEST = bool(binding.get_host_cpu_features().get("avx512f"))
 TILES, RUNS = (8, 2) if _WIDEST else (6, 1)
 """Tiles, and runs of output channels, whose sums stay in registers together."""
 
-_RUN = ir.VectorType(ir.FloatType(), LANES)
-_WORD = ir.IntType(64)
-_ALIGN = 4
+HALVES = bool(binding.get_host_cpu_features().get("avx512bf16")) and binding.llvm_version_info[0] >= 18
+"""Whether the processor multiplies bfloat16, and the compiler knows how."""
 
-_WEIGHTS = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+
+class _Bfloat(ir.Type):
+    """The compiler's type, which llvmlite does not name."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+
+_RUN = ir.VectorType(ir.FloatType(), LANES)
+_HALF_RUN, _HALF_PAIRS = (ir.VectorType(_Bfloat(), count) for count in (LANES, 2 * LANES))
+_PAIRS = ir.VectorType(ir.IntType(32), LANES)
+_WORD = ir.IntType(64)
+
+A, B = 0.75, 1.5
+"""Where polynomials are interpolated, with either sign."""
 
 
 def transformed(weight: np.ndarray) -> np.ndarray:
     """``G w G^T`` of weights ``(outputs, inputs, 3, 3)`` as ``(36, inputs, outputs)``."""
-    both = np.kron(_WEIGHTS, _WEIGHTS)
+    rows = [[1 / (A * B) ** 2, 0, 0]]
+    for p, other in ((A, B), (-A, B), (B, A), (-B, A)):
+        rows.append([p**k / (2 * p**2 * (p**2 - other**2)) for k in range(3)])
+    rows.append([0, 0, 1])
     flat = weight.astype(np.float64).reshape(*weight.shape[:2], -1)
-    return np.einsum("qk,oik->qio", both, flat, optimize=True)
+    return np.einsum("qk,oik->qio", np.kron(rows, rows), flat, optimize=True)
 
 
 def _inputs_transformed(d0: Any, d1: Any, d2: Any, d3: Any, d4: Any, d5: Any) -> tuple[Any, ...]:
     """``B^T d`` of one column."""
-    even, odd = d4 - 4 * d2, d3 - 4 * d1
-    even_twice, odd_twice = d4 - d2, 2 * (d3 - d1)
-    first, last = 4 * d0 + (d4 - 5 * d2), 4 * d1 + (d5 - 5 * d3)
-    return first, even + odd, even - odd, even_twice + odd_twice, even_twice - odd_twice, last
+    first, last = (even.plus(-(A**2 + B**2), odd) for even, odd in ((d4, d2), (d5, d3)))
+    even_a, odd_a, even_b, odd_b = (
+        d4.plus(-(B**2), d2),
+        d3.plus(-(B**2), d1),
+        d4.plus(-(A**2), d2),
+        d3.plus(-(A**2), d1),
+    )
+    of_a, of_b = ([even.plus(p, odd), even.plus(-p, odd)] for p, even, odd in ((A, even_a, odd_a), (B, even_b, odd_b)))
+    return first.plus((A * B) ** 2, d0), *of_a, *of_b, last.plus((A * B) ** 2, d1)
 
 
 def _outputs_of(m0: Any, m1: Any, m2: Any, m3: Any, m4: Any, m5: Any) -> tuple[Any, ...]:
     """``A^T m`` of one column."""
-    even, odd, even_twice, odd_twice = m1 + m2, m1 - m2, m3 + m4, m3 - m4
-    return m0 + even + even_twice, odd + 2 * odd_twice, even + 4 * even_twice, odd + m5 + 8 * odd_twice
+    even_a, odd_a, even_b, odd_b = m1.plus(1, m2), m1.plus(-1, m2), m3.plus(1, m4), m3.plus(-1, m4)
+    second, third = odd_a.times(A).plus(B, odd_b), even_a.times(A**2).plus(B**2, even_b)
+    return m0.plus(1, even_a).plus(1, even_b), second, third, m5.plus(A**3, odd_a).plus(B**3, odd_b)
 
 
 class _Code:
@@ -64,32 +90,61 @@ class _Code:
     def __init__(self, builder: Any, value: Any):
         self.builder, self.value = builder, value
 
-    def __add__(self, other: _Code) -> _Code:
-        return _Code(self.builder, self.builder.fadd(self.value, other.value, flags=FLAGS))
+    def times(self, factor: float) -> _Code:
+        return _Code(self.builder, self.builder.fmul(_constant(factor), self.value, flags=FLAGS))
 
-    def __sub__(self, other: _Code) -> _Code:
-        return _Code(self.builder, self.builder.fsub(self.value, other.value, flags=FLAGS))
+    def plus(self, factor: float, other: _Code) -> _Code:
+        """``self + factor * other``, in one instruction where there is one."""
+        run = (_constant(factor), other.value, self.value)
+        return _Code(self.builder, _call(self.builder, f"llvm.fmuladd.v{LANES}f32", *run))
 
-    def __rmul__(self, factor: float) -> _Code:
-        lanes = ir.Constant(_RUN, [float(factor)] * LANES)
-        return _Code(self.builder, self.builder.fmul(lanes, self.value, flags=FLAGS))
+
+def _constant(value: float) -> Any:
+    return ir.Constant(_RUN, [float(value)] * LANES)
+
+
+def _call(builder: Any, name: str, *args: Any) -> Any:
+    """A function of the compiler's own that gives a run."""
+    kind = ir.FunctionType(_RUN, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
 
 class _Array:
-    """Code that reads and writes runs of a flat array of single precision."""
+    """Code that reads and writes runs of a flat array."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, array: Any):
-        self.data = context.make_array(kind)(context, builder, array).data
+        self.half = kind.dtype == types.int16
+        self._data = context.make_array(kind)(context, builder, array).data
         self._builder = builder
 
-    def _place(self, at: Any) -> Any:
-        return self._builder.bitcast(self._builder.gep(self.data, [at]), _RUN.as_pointer())
+    def place(self, at: Any, kind: Any) -> Any:
+        """Where the number ``at`` is, as what begins there."""
+        return self._builder.bitcast(self._builder.gep(self._data, [at]), kind.as_pointer())
 
     def read(self, at: Any) -> Any:
-        return self._builder.load(self._place(at), align=_ALIGN)
+        """A run; of halves, a run of pairs."""
+        kind, align = (_HALF_PAIRS, 2) if self.half else (_RUN, 4)
+        return self._builder.load(self.place(at, kind), align=align)
 
     def write(self, at: Any, run: Any) -> None:
-        self._builder.store(run, self._place(at), align=_ALIGN)
+        if self.half:
+            self._builder.store(self._builder.fptrunc(run, _HALF_RUN), self.place(at, _HALF_RUN), align=2)
+        else:
+            self._builder.store(run, self.place(at, _RUN), align=4)
+
+    def read_everywhere(self, at: Any) -> Any:
+        """A run of one number; of halves, of one pair."""
+        kind = _PAIRS if self.half else _RUN
+        one = self._builder.load(self.place(at, kind.element), align=2 if self.half else 4)
+        lanes = splat_of(self._builder, one, kind)
+        return self._builder.bitcast(lanes, _HALF_PAIRS) if self.half else lanes
+
+
+def _plus_product(builder: Any, total: Any, a: Any, b: Any) -> Any:
+    """``total + a b``; of runs of pairs, with the products of both numbers of each pair."""
+    if a.type == _RUN:
+        return builder.fadd(total, builder.fmul(a, b, flags=FLAGS), flags=FLAGS)
+    return _call(builder, "llvm.x86.avx512bf16.dpbf16ps.512", total, a, b)
 
 
 def _steps(builder: Any, at: Any, step: Any, count: int) -> list[Any]:
@@ -163,26 +218,26 @@ def _products(runs: int) -> Any:
         _: Any, v: Any, at: Any, v_step: Any, u: Any, u_at: Any, depth: Any, m: Any, to: Any, m_step: Any, first: Any
     ) -> Any:
         def body(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            _, at, v_step, _, u_at, depth, _, to, m_step, first = args
             left, right, sums = (_Array(context, builder, signature.args[k], args[k]) for k in (0, 3, 6))
-            places = [_steps(builder, at, ir.Constant(_WORD, LANES), runs) for at in _steps(builder, to, m_step, TILES)]
-            tiles = [builder.gep(left.data, [at]) for at in _steps(builder, at, v_step, TILES)]
-            zero = ir.Constant(_RUN, [0.0] * LANES)
-            totals = [[cgutils.alloca_once_value(builder, zero) for _ in range(runs)] for _ in range(TILES)]
-            for line, line_places in zip(totals, places, strict=True):
-                for total, place in zip(line, line_places, strict=True):
-                    builder.store(builder.select(first, zero, sums.read(place)), total)
-            with cgutils.for_range(builder, depth, intp=_WORD) as k:
-                column = builder.add(u_at, builder.mul(k.index, ir.Constant(_WORD, runs * LANES)))
-                columns = [right.read(c) for c in _steps(builder, column, ir.Constant(_WORD, LANES), runs)]
-                for tile, line in zip(tiles, totals, strict=True):
-                    lanes = splat_of(builder, builder.load(builder.gep(tile, [k.index])), _RUN)
-                    for run, total in zip(columns, line, strict=True):
-                        more = builder.fmul(lanes, run, flags=FLAGS)
-                        builder.store(builder.fadd(builder.load(total), more, flags=FLAGS), total)
-            for line, line_places in zip(totals, places, strict=True):
-                for total, place in zip(line, line_places, strict=True):
-                    sums.write(place, builder.load(total))
+            tiles = _steps(builder, args[1], args[2], TILES)
+            run, together = ir.Constant(_WORD, LANES), ir.Constant(_WORD, 2 if left.half else 1)
+            places = [
+                place for tile in _steps(builder, args[7], args[8], TILES) for place in _steps(builder, tile, run, runs)
+            ]
+            totals = [cgutils.alloca_once(builder, _RUN) for _ in places]
+            for place, total in zip(places, totals, strict=True):
+                builder.store(builder.select(args[9], _constant(0), sums.read(place)), total)
+            with cgutils.for_range_slice(builder, ir.Constant(_WORD, 0), args[5], together, _WORD) as (k, _):
+                start = builder.add(args[4], builder.mul(k, ir.Constant(_WORD, runs * LANES)))
+                columns = [right.read(at) for at in _steps(builder, start, builder.mul(run, together), runs)]
+                rest = iter(totals)
+                for tile in tiles:
+                    lanes = left.read_everywhere(builder.add(tile, k))
+                    for column in columns:
+                        total = next(rest)
+                        builder.store(_plus_product(builder, builder.load(total), lanes, column), total)
+            for place, total in zip(places, totals, strict=True):
+                sums.write(place, builder.load(total))
             return context.get_dummy_value()
 
         word = types.intp
@@ -196,7 +251,7 @@ products = _products(RUNS)
 
     ``m[to + m_step * t + o] (+)= sum_k v[at + v_step * t + k] * u[u_at + k * RUNS * LANES + o]``
 
-over k below ``depth``; added to what is there unless ``first``."""
+over k below ``depth``; added to what is there unless ``first``. Of halves, u holds pairs of k for each o."""
 
 narrow_products = _products(1)
 """The same for one run of channels."""
