@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from priors._torch_threads import all_threads
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from priors.networks import Architecture, UNet
+    from priors.networks import UNet
 
 ROUNDING = 0.3
 """Least noise level over the image's standard deviation at which half precision is taken: what it rounds differently in
@@ -23,53 +24,62 @@ SMALL = 96 * 96
 """Pixels of an image up to which there is nothing to gain from kernels that have to be loaded first."""
 ROUNDS = 4
 SIZE = 192
-DIRECT, HALF, WINOGRAD = "float32", "bfloat16", "winograd"
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to run a network."""
+
+    half: bool = False
+    winograd: bool = False
 
 
 def network(single: UNet, precision: str, images: Tensor, sigma: Tensor) -> Runner:
     """The network in the precision asked for; ``auto`` decides by the processor, the noise and the image."""
-    small = images.shape[-2] * images.shape[-1] <= SMALL
-    form = DIRECT if small or not _winograd_is_quicker(images.device.type, single.architecture) else WINOGRAD
-    if precision == "auto":
-        coarse = float(sigma) >= ROUNDING * float(images.std(correction=0))
-        precision = HALF if coarse and _half_is_quicker(images.device.type, form) else DIRECT
-    return Runner(_prepared(single, HALF if precision == HALF else form))
+    device = images.device.type
+    kernels = device == "cpu" and images.shape[-2] * images.shape[-1] > SMALL and _taken(single)
+    form = _quickest(precision == "bfloat16", kernels)
+    if precision == "auto" and float(sigma) >= ROUNDING * float(images.std(correction=0)):
+        half = _quickest(True, kernels)
+        form = half if _half_is_quicker(device, half, form) else form
+    return Runner(_prepared(single, form))
 
 
 @lru_cache(maxsize=16)
-def _prepared(single: UNet, form: str) -> Network:
+def _prepared(single: UNet, form: Form) -> Network:
     return _inference(single, form)
 
 
-def _inference(single: UNet, form: str) -> Network:
-    """The network for inference in one of its forms."""
-    if form == WINOGRAD:
+def _inference(single: UNet, form: Form) -> Network:
+    if form.winograd:
         from priors._winograd import Winograd
 
-        return Winograd(single)
+        return Winograd(single, form.half)
     from priors._fused_blocks import fused
 
-    return fused(single.in_half() if form == HALF else single)
+    return fused(single.in_half() if form.half else single)
 
 
-def _winograd_is_quicker(device: str, architecture: Architecture) -> bool:
-    """Whether the project's own kernels take a network and pay."""
-    if device != "cpu":
-        return False
+def _taken(single: UNet) -> bool:
+    """Whether the project's own kernels take the network."""
     from priors._winograd import supported
 
-    return supported(architecture) and _times()[WINOGRAD] < _times()[DIRECT]
+    return supported(single.architecture)
 
 
-def _half_is_quicker(device: str, otherwise: str) -> bool:
+def _quickest(half: bool, kernels: bool) -> Form:
+    """The quicker form in one precision, with or without the project's own kernels."""
+    direct, winograd = Form(half), Form(half, winograd=True)
+    return winograd if kernels and _seconds(winograd) < _seconds(direct) else direct
+
+
+def _half_is_quicker(device: str, half: Form, single: Form) -> bool:
     """Whether bfloat16 pays. Processors without it are not even tried, so noise in the timing cannot decide."""
     import torch
 
     if device == "cuda":
         return torch.cuda.is_bf16_supported()
-    if device != "cpu" or not _computes_in_half():
-        return False
-    return _times()[otherwise] > WORTH * _times()[HALF]
+    return device == "cpu" and _computes_in_half() and _seconds(single) > WORTH * _seconds(half)
 
 
 def _computes_in_half() -> bool:
@@ -78,17 +88,28 @@ def _computes_in_half() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def _seconds(form: Form) -> float:
+    """Of a small network; without end for what the processor does not have."""
+    return _times().get(form, float("inf"))
+
+
 @lru_cache(maxsize=1)
-def _times() -> dict[str, float]:
+def _times() -> dict[Form, float]:
     """Best time of a small network in each form, the project's kernels first: torch's threads spin afterwards."""
     import torch
 
+    from priors._winograd_tiles import HALVES
     from priors.networks import Architecture, UNet, placed
 
+    there = {
+        Form(winograd=True): True,
+        Form(half=True, winograd=True): HALVES,
+        Form(): True,
+        Form(half=True): _computes_in_half(),
+    }
     with torch.random.fork_rng(devices=()), torch.no_grad():  # the caller's random numbers stay as they are
         probe = placed(UNet(Architecture(1, (64,), (2,))), "cpu")
-        forms = (WINOGRAD, DIRECT, HALF) if _computes_in_half() else (WINOGRAD, DIRECT)
-        return {form: _least_seconds(_inference(probe, form)) for form in forms}
+        return {form: _least_seconds(_inference(probe, form)) for form in there if there[form]}
 
 
 def _least_seconds(form: Network) -> float:

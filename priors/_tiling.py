@@ -11,13 +11,21 @@ from priors._torch_threads import all_threads
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from priors.networks import Architecture, UNet
+    from priors.networks import UNet
 
 
 class Network(Protocol):
     """A :class:`~priors.networks.UNet`, or what computes the same."""
 
-    architecture: Architecture
+    @property
+    def multiple(self) -> int:
+        """Pixels of which tiles start at a multiple, so that they are computed as in the whole image."""
+        ...
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a tile that it depends on, a multiple of ``multiple``."""
+        ...
 
     def noise(self, v: Tensor, sigma: Tensor) -> Tensor:
         """The noise in images ``(batch, channels, rows, columns)`` of levels ``(batch,)``."""
@@ -59,11 +67,11 @@ def tiled(runner: Runner, images: Tensor, sigma: Tensor, tile: int) -> Tensor:
     out = images.new_empty(images.shape)
     together = max(1, tile * tile // (rows * columns))
     small = rows * columns <= tile * tile
-    architecture = runner.network.architecture
+    multiple, halo = runner.network.multiple, runner.network.halo
     for start in range(0, len(images), together):
         batch, target = images[start : start + together], out[start : start + together]
-        for row in windows(rows, rows if small else tile, architecture.multiple, architecture.halo):
-            for column in windows(columns, columns if small else tile, architecture.multiple, architecture.halo):
+        for row in windows(rows, rows if small else tile, multiple, halo):
+            for column in windows(columns, columns if small else tile, multiple, halo):
                 part = batch[..., row.read, column.read]
                 noise = runner.noise(part, sigma)[..., row.inside, column.inside]
                 target[..., row.own, column.own] = part[..., row.inside, column.inside] - noise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from priors import _winograd_kernels as kernels
-from priors._winograd_tiles import RUNS, transformed
+from priors._winograd_tiles import OUT, RUNS, transformed
 from solvers.arrays import threads
 from solvers.kernels import run_jobs
 from solvers.lanes import LANES
@@ -116,10 +116,15 @@ class Winograd:
     """What a :class:`~priors.networks.UNet` computes, to rounding.
 
     With ``half``, residual blocks multiply numbers in bfloat16; features and sums stay in single precision.
+
+    Tiles of an image start where tiles of the coarsest convolution do. What lies beyond the halo then reaches a tile by
+    its rounding alone, through every convolution on the way; one tile more, and it is gone.
     """
 
     def __init__(self, network: UNet, half: bool = False) -> None:
-        self.architecture = network.architecture
+        self._architecture = architecture = network.architecture
+        self.multiple = OUT * architecture.multiple
+        self.halo = (-(-architecture.halo // self.multiple) + 1) * self.multiple
         parts: Any = network  # torch's containers do not say what they hold
         self._head, self._tail = _same(parts.head.weight), _same(parts.tail.weight)
         self._down, self._up = (
@@ -146,7 +151,7 @@ class Winograd:
     @contextmanager
     def _workspace(self, shape: tuple[int, int]) -> Iterator[_Workspace]:
         """A workspace that nobody else has; the last one is kept, for most images have the size of the last."""
-        space = self._spare.pop(shape, None) or _Workspace(self.architecture, shape)
+        space = self._spare.pop(shape, None) or _Workspace(self._architecture, shape)
         yield space
         self._spare = {shape: space} if space.size <= KEPT else {}
 

@@ -110,6 +110,16 @@ class UNet(nn.Module):
         self.tail = _conv(widths[0], pixels)
         nn.init.zeros_(self.tail.weight)
 
+    @property
+    def multiple(self) -> int:
+        """Tiles of an image start at a multiple of this many pixels."""
+        return self.architecture.multiple
+
+    @property
+    def halo(self) -> int:
+        """Pixels around a tile that it depends on."""
+        return self.architecture.halo
+
     def forward(self, v: Tensor, sigma: Tensor) -> Tensor:
         """Denoise images ``(batch, channels, rows, columns)`` of noise levels ``(batch,)``, in the same unit."""
         return v - self.noise(v, sigma)

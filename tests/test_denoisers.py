@@ -76,12 +76,12 @@ def test_half_precision_costs_little() -> None:
 
 
 def test_half_precision_is_taken_only_well_above_its_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_precision, "_half_is_quicker", lambda device, otherwise: True)
+    monkeypatch.setattr(_precision, "_half_is_quicker", lambda *_: True)
     single = priors.load_denoiser("fast-grey")
     images = torch.from_numpy(scene())[None, None]
     for precision, sigma, half in (("auto", 0.1, True), ("auto", 1e-4, False), ("float32", 0.1, False)):
         found = _precision.network(single, precision, images, torch.tensor(sigma)).network
-        assert found is _precision._prepared(single, _precision.HALF if half else _precision.DIRECT)
+        assert found is _precision._prepared(single, _precision.Form(half))
 
 
 def test_the_same_input_gives_the_same_bits() -> None:

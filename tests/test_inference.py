@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+import priors
 from priors import _fused_blocks, _precision
+from priors._precision import Form
+from priors._tiling import Runner, tiled
 from priors._torch_threads import all_threads, one_thread
 from priors._winograd import Winograd, supported
+from priors._winograd_tiles import HALVES
 from priors.networks import Architecture, UNet, placed
 
 
@@ -39,7 +44,7 @@ def test_fused_blocks_are_the_plain_network(grey: UNet, shape: tuple[int, ...]) 
 def test_half_precision_is_fused_alike(grey: UNet) -> None:
     v, sigma = torch.randn(1, 1, 64, 64), torch.ones(1)
     plain = grey.noise(v, sigma)
-    found = _precision._prepared(grey, _precision.HALF).noise(v, sigma)
+    found = _precision._prepared(grey, Form(half=True)).noise(v, sigma)
     assert (found - plain).abs().max() <= 1.2 * (grey.in_half().noise(v, sigma) - plain).abs().max()
 
 
@@ -73,26 +78,57 @@ def test_winograd_of_other_sizes(architecture: Architecture) -> None:
 )
 def test_other_sizes_run_directly(architecture: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not supported(architecture)
-    monkeypatch.setattr(_precision, "_times", lambda: {_precision.WINOGRAD: 1.0, _precision.DIRECT: 2.0})
+    monkeypatch.setattr(_precision, "_seconds", lambda form: 1.0 if form.winograd else 2.0)
     v = torch.zeros(1, architecture.channels, 128, 128)
     found = _precision.network(network(architecture), "float32", v, torch.tensor(1.0))
     assert not isinstance(found.network, Winograd)
 
 
-def test_what_is_measured_to_be_quickest_runs(grey: UNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    v, sigma = torch.zeros(1, 1, 128, 128), torch.tensor(1.0)
+QUICKEST = [  # times of single precision and bfloat16, each first directly, then by Winograd's filtering
+    ((4.0, 2.0, 3.0, 1.0), "auto", Form(half=True, winograd=True)),
+    ((4.0, 2.0, 1.0, 3.0), "auto", Form(half=True)),
+    ((4.0, 2.0, 3.0, 2.0), "auto", Form(winograd=True)),
+    ((1.0, 2.0, 3.0, 3.0), "auto", Form()),
+    ((4.0, 2.0, 3.0, 1.0), "float32", Form(winograd=True)),
+    ((4.0, 2.0, 9.0, 8.0), "bfloat16", Form(half=True, winograd=True)),
+    ((4.0, 2.0, 8.0, 9.0), "bfloat16", Form(half=True)),
+]
+
+
+@pytest.mark.parametrize("times, precision, form", QUICKEST)
+def test_the_form_measured_to_be_quickest_runs(
+    grey: UNet, times: tuple[float, ...], precision: str, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forms = (Form(), Form(winograd=True), Form(half=True), Form(half=True, winograd=True))
     monkeypatch.setattr(_precision, "_computes_in_half", lambda: True)
-    for times, precision, form in (
-        ((1.0, 2.0, 1.0), "auto", "winograd"),
-        ((1.0, 2.0, 0.8), "auto", "bfloat16"),
-        ((1.0, 2.0, 0.8), "float32", "winograd"),
-        ((1.0, 2.0, 3.0), "bfloat16", "bfloat16"),
-        ((2.0, 1.0, 1.0), "auto", "float32"),
-    ):
-        measured = dict(zip(("winograd", "float32", "bfloat16"), times, strict=True))
-        monkeypatch.setattr(_precision, "_times", lambda measured=measured: measured)
-        assert _precision.network(grey, precision, v, sigma).network is _precision._prepared(grey, form)
-    assert _precision.network(grey, "float32", v[..., :64, :64], sigma).network is _precision._prepared(grey, "float32")
+    monkeypatch.setattr(_precision, "_times", lambda: dict(zip(forms, times, strict=True)))
+    if form.winograd and form.half and not HALVES:
+        pytest.skip("the processor does not multiply bfloat16")
+    v, sigma = torch.zeros(1, 1, 128, 128), torch.tensor(1.0)
+    assert _precision.network(grey, precision, v, sigma).network is _precision._prepared(grey, form)
+    small = _precision.network(grey, "float32", v[..., :64, :64], sigma)
+    assert small.network is _precision._prepared(grey, Form())
+
+
+@pytest.mark.skipif(not HALVES, reason="the processor does not multiply bfloat16")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_products_in_half_precision_round_little(shape: tuple[int, ...]) -> None:
+    single = priors.load_denoiser("fast-grey")
+    v, sigma = torch.randn(shape), torch.ones(shape[0])
+    found, plain = Winograd(single, half=True).noise(v, sigma), single.noise(v, sigma)
+    assert (found - plain).abs().max() <= 0.1 and (found - plain).square().mean() <= 0.02**2
+
+
+@pytest.mark.parametrize(
+    "half", [False, pytest.param(True, marks=pytest.mark.skipif(not HALVES, reason="no bfloat16"))]
+)
+def test_tiles_are_the_whole_image(half: bool) -> None:
+    runner = Runner(Winograd(priors.load_denoiser("fast-grey"), half))
+    rows, columns = np.mgrid[:300, :500]
+    v = torch.from_numpy(np.float32(np.sin(rows / 9) * np.cos(columns / 7)))[None, None]
+    v, sigma = v + 0.2 * torch.randn(v.shape), torch.tensor(0.2)
+    whole = tiled(runner, v, sigma, 1024)
+    assert (tiled(runner, v, sigma, 96) - whole).abs().max() <= 1e-5
 
 
 def test_torch_has_its_threads_back() -> None:
