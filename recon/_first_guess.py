@@ -10,6 +10,7 @@ from recon._nonlinear import is_nonlinear, nonlinear_guess
 from solvers import arrays
 from solvers.arrays import Array
 
+LEFT_OUT = 0.1  # most of the samples that are left out to see how well the others tell them
 REACH = 0.8  # width of the averages that fill in what was not measured, over the typical distance of the samples
 FAR_AWAY = 1e-3  # weight of the samples around, below which only the nearest one counts
 DAMPING = 1e-2  # of the first guess, over the largest squared transfer
@@ -42,17 +43,37 @@ def _filled(selection: Any, y: Array) -> Array:
 
     A start only: gradients do not pass.
     """
-    from scipy.ndimage import distance_transform_edt, gaussian_filter
-
     back = selection.adjoint(y)
     seen = arrays.to_numpy(selection.diagonal_gram()) > 0
     if seen.all() or not seen.any():
         return back
-    values = arrays.to_numpy(back)
+    return arrays.to_device_of(_interpolated(arrays.to_numpy(back), seen), back)
+
+
+def _interpolated(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Values where they were seen, elsewhere what those around say."""
+    from scipy.ndimage import distance_transform_edt, gaussian_filter
+
     width = REACH * float(seen.mean()) ** (-1 / seen.ndim)
     batch = (0.0,) * (values.ndim - seen.ndim)
     near = gaussian_filter(seen.astype(values.real.dtype), width, mode="nearest")
     average = gaussian_filter(values, (*batch, *(width,) * seen.ndim), mode="nearest") / np.maximum(near, FAR_AWAY)
     nearest = distance_transform_edt(~seen, return_distances=False, return_indices=True)
     filled = np.where(near > FAR_AWAY, average, values[(..., *nearest)])
-    return arrays.to_device_of(np.where(seen, values, filled).astype(values.dtype, copy=False), back)
+    return np.where(seen, values, filled).astype(values.dtype, copy=False)
+
+
+def unseen_error(mask: Any, y: Array, noise: float) -> float:
+    """Root mean square error of interpolated pixels, those that a mask left out, beyond the noise.
+
+    It is found on pixels that were measured: those that the mask, moved aside, would have left out as well.
+    """
+    values, seen = arrays.to_numpy(mask.adjoint(y)), arrays.to_numpy(mask.diagonal_gram()) > 0
+    out = seen & ~np.roll(seen, [n // 3 for n in seen.shape], range(seen.ndim))
+    share = LEFT_OUT * seen.sum() / max(out.sum(), 1)
+    if share < 1:
+        out &= np.random.default_rng(0).random(seen.shape) < share
+    if not out.any():
+        return 0.0
+    misses = (_interpolated(np.where(out, 0, values), seen & ~out) - values)[..., out]
+    return float(np.sqrt(max(np.mean(np.abs(misses) ** 2) - noise**2, 0.0)))

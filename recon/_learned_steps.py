@@ -12,6 +12,7 @@ import numpy as np
 from recon._first_guess import first_guess
 from recon._plug_and_play import (
     denoiser_of,
+    has_holes,
     is_partial,
     matched_strength,
     measured_noise,
@@ -90,7 +91,7 @@ class BuildLearnedDPIR:
 def _levels(operator: Any, y: Any, noise: float) -> tuple[float, float]:
     """Last and first classical level: pixels that are missing are off by more than noise, and stay off without any."""
     level = noise / typical_gain(operator)
-    if not (is_partial(operator) and operator.selects):
+    if not has_holes(operator):
         return level, FIRST * level
     spread = float(arrays.to_numpy(first_guess(operator, y)).std())
     level, holes = max(level, LAST_UNSEEN * spread), math.prod(operator.in_shape) / measured_count(operator, y)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recon._first_guess import unseen_error
 from recon._selection_problem import Choice, measured_count
 from recon.decisions import Decision, Plan, Request
 from recon.noise import Gaussian, Poisson
@@ -29,6 +30,8 @@ MOMENTUM_FEW = 0.7
 FIRST_FEW, LAST_FEW = 2.3, 0.7  # levels over the usual last one, from a classical image on
 LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
+MOMENTUM_HOLES = 0.65  # where pixels are missing
+FIRST_HOLES, LAST_HOLES = 2.0, 0.08  # levels there, over the error of interpolation
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
 SETTLING = (
     "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
@@ -143,10 +146,17 @@ def with_least_level(prior: Any, level: float) -> Any:
 def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
     """Levels and steps."""
     noise = measured_noise(y, model)
+    if has_holes(operator):
+        from solvers.learned_plug_and_play import LEFT
+
+        error = unseen_error(operator, y, noise)
+        level, first = max(LAST_UNSEEN * noise, LAST_HOLES * error), max(FIRST_HOLES * error, 2 * noise)
+        steps = {"length": STEPS_UNSEEN, "momentum": MOMENTUM_HOLES, "consistent": LEFT**2 * USUAL_WEIGHT}
+        return {"level": level, "first": first, **steps}
     if is_partial(operator):
         least = LEAST_UNSEEN * arrays.to_float(arrays.norm(y)) / math.sqrt(measured_count(operator, y))
         level = max(LAST_UNSEEN * noise, least) / operator.norm()
-        return {"level": level, "length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": True}
+        return {"level": level, "length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": 1.0}
     level = noise / typical_gain(operator)
     if operator.has_solve_shifted or _share_measured(operator) >= NEARLY_ALL:
         return {"level": level, "length": STEPS}
@@ -165,6 +175,11 @@ def is_partial(operator: Any) -> bool:
     if operator.sampling is not None and not bool(np.all(operator.sampling)):
         return True
     return bool(operator.selects) and _share_measured(operator) < 1
+
+
+def has_holes(operator: Any) -> bool:
+    """Whether an operator measures pixels as they are, and leaves some of them out."""
+    return bool(operator.selects and operator.pointwise) and is_partial(operator)
 
 
 def usual_strength(y: Array, noise: Any) -> float:

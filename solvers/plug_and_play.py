@@ -57,8 +57,9 @@ class DPIR(TwoProximalMaps):
     turns : bool
         Whether the denoiser sees the image in another of the eight positions of a square in each step, so that no
         direction is preferred.
-    consistent : bool
-        Whether the image is what the data say near the last denoised one, rather than that one.
+    consistent : float
+        Step of a data step after the last denoising, over that of the others; 0 leaves it out. It weighs the noise
+        against what the denoiser has left.
 
     Raises
     ------
@@ -86,7 +87,7 @@ class DPIR(TwoProximalMaps):
     first: float | None = None
     momentum: float = 0.0
     turns: bool = False
-    consistent: bool = False
+    consistent: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -94,6 +95,7 @@ class DPIR(TwoProximalMaps):
         if not 0 <= self.momentum < 1:
             raise ArgumentError(f"momentum is {self.momentum}; expected a number in [0, 1). Pass 0 for none.")
         positive_float("level", self.level)
+        positive_float("consistent", self.consistent, zero=True)
         positive_int("length", self.length)
         if self.first is not None:
             positive_float("first", self.first)
@@ -113,8 +115,8 @@ class DPIR(TwoProximalMaps):
         ahead = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
         fit = self._data_prox(ahead, variance / self.strength, state.fit)
         x = self._denoised(fit, variance, k)
-        if self.consistent and k == self.length - 1:
-            x = self._data_prox(x, variance / self.strength, fit)
+        if self.consistent > 0 and k == self.length - 1:
+            x = self._data_prox(x, self.consistent * variance / self.strength, fit)
         return replace(state, x=x, before=state.x, fit=fit)
 
     def _denoised(self, v: Array, variance: float, k: int) -> Array:

@@ -10,9 +10,10 @@ from scipy.ndimage import uniform_filter
 
 from priors import BM3D, RED, AllPlanes, Averaged, Box, Denoiser, Equivariant, LeastLevel, PlugAndPlay, TorchDenoiser
 from recon import reconstruct
+from recon._first_guess import first_guess, unseen_error
 from recon._plug_and_play import MIDDLE, TOLD, _matched_weight
 from recon.info import ReconstructionWarning
-from recon.operators import Blur, Identity, from_matrix
+from recon.operators import Blur, Identity, Mask, from_matrix
 from recon.psf import gaussian
 from solvers import ADMM, DPIR, FISTA, LBFGS, PDHG, DouglasRachford, HalfQuadratic, LeastSquares, Status, solve, unroll
 from solvers.errors import ArgumentError, DTypeError, OperatorError, OptionError, ShapeError
@@ -196,7 +197,7 @@ def test_momentum_and_the_last_data_step_by_hand():
     strength, levels = 0.02, np.geomspace(1.0, 0.1, 3)
     problem = DPIR(
         LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), strength, level=0.1, length=3, first=1.0,
-        momentum=0.5, consistent=True,
+        momentum=0.5, consistent=0.5,
     )  # fmt: skip
 
     def fit(z, rho):
@@ -205,7 +206,7 @@ def test_momentum_and_the_last_data_step_by_hand():
     before = x = np.zeros(8)
     for sigma in levels:
         before, x = x, fit(x + 0.5 * (x - before), strength / sigma**2) / (1 + sigma**2)
-    np.testing.assert_allclose(unroll(problem, np.zeros(8), 3), fit(x, strength / 0.1**2), atol=1e-5)
+    np.testing.assert_allclose(unroll(problem, np.zeros(8), 3), fit(x, 2 * strength / 0.1**2), atol=1e-5)
 
 
 def test_each_step_shows_the_denoiser_another_position():
@@ -417,3 +418,17 @@ def test_no_direction_of_a_volume_is_preferred():
 def test_planes_want_a_volume():
     with pytest.raises(ShapeError, match="at least 3 axes"):
         AllPlanes(tikhonov)(np.ones((4, 4)), 0.1)
+
+
+@pytest.mark.parametrize("holes", ["pixels", "blocks"])
+def test_the_error_of_interpolation_is_told_without_the_truth(holes):
+    rng = np.random.default_rng(2)
+    truth = smoothing(rng.standard_normal((96, 96)), 1.0).astype(np.float32)
+    seen = rng.random(truth.shape) < 0.5
+    if holes == "blocks":
+        seen = np.kron(rng.random((24, 24)) < 0.9, np.ones((4, 4))) > 0
+    noise = 0.1 * float(truth.std())
+    y = seen * (truth + noise * rng.standard_normal(truth.shape)).astype(np.float32)
+    errors = (first_guess(Mask(seen), y) - truth)[~seen]
+    assert unseen_error(Mask(seen), y, noise) == pytest.approx(float(np.sqrt(np.mean(errors**2))), rel=0.25)
+    assert unseen_error(Mask(np.ones((8, 8))), y[:8, :8], noise) == 0
