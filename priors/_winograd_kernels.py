@@ -36,6 +36,12 @@ def image_size(shape: Shape, width: int) -> int:
     return (rows * columns + 2 * TILES) * width
 
 
+def jobs(shape: Shape, most: int) -> int:
+    """How many jobs an image makes: the products of one have TILES tiles at least."""
+    tiles = -(-shape[0] // OUT) * -(-shape[1] // OUT)
+    return max(1, min(most, tiles // TILES))
+
+
 def inputs_size(width: int) -> int:
     """Numbers of v for one job: the transforms of a strip."""
     return IN * IN * (STRIP * width + LANES)
