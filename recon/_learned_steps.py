@@ -24,8 +24,7 @@ from recon.noise import Gaussian
 from solvers import arrays
 
 LEAST_MEASURED = 0.2  # numbers for each pixel
-FIRST = 3.3  # first classical level over the last one, from a classical image on
-FIRST_UNSEEN = 0.15  # the same over the spread of the image, where pixels are missing
+FIRST_UNSEEN = 0.15  # first classical level over the spread of the image, where pixels are missing
 FIRST_HOLES = 0.06  # the same, for each pixel that a sample stands for
 LAST_UNSEEN = 0.03  # last one over the spread, there
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
@@ -55,13 +54,13 @@ def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:
     return usual_strength(y, noise) if solver == "learned-dpir" else matched_strength(y, noise, operator)
 
 
-def classical_start(operator: Any, y: np.ndarray, sigma: float) -> np.ndarray:
+def classical_start(operator: Any, y: np.ndarray, noise: Any) -> np.ndarray:
     """The answer of total variation, from which plug-and-play starts."""
     from recon.reconstruct import reconstruct
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a start nothing is claimed
-        return np.ascontiguousarray(reconstruct(y, operator, prior="tv", noise=sigma))
+        return np.ascontiguousarray(reconstruct(y, operator, prior="tv", noise=noise))
 
 
 class BuildLearnedDPIR:
@@ -90,6 +89,8 @@ class BuildLearnedDPIR:
 
 def _levels(operator: Any, y: Any, noise: float) -> tuple[float, float]:
     """Last and first classical level: pixels that are missing are off by more than noise, and stay off without any."""
+    from solvers.learned_plug_and_play import FIRST
+
     level = noise / typical_gain(operator)
     if not has_holes(operator):
         return level, FIRST * level

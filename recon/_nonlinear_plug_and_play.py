@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recon._plug_and_play import measured_noise
+from recon._plug_and_play import denoiser_of, measured_noise
 from recon.noise import Poisson
 
 STEPS = 8
@@ -23,6 +23,29 @@ class BuildNonlinearDPIR:
     def __call__(self, data: Any, prior: Any, strength: float) -> Any:
         from solvers import NonlinearDPIR
 
-        likelihood = data.y is None or isinstance(self.noise, Poisson)
-        level = 1.0 if likelihood else measured_noise(data.y, self.noise)
-        return NonlinearDPIR(data, prior, strength, noise=level, length=STEPS)
+        return NonlinearDPIR(data, prior, strength, noise=_level(data, self.noise), length=STEPS)
+
+
+class BuildLearnedNonlinearDPIR:
+    """``(data, prior, strength) -> LearnedNonlinearDPIR`` that knows the noise of the data."""
+
+    def __init__(self, noise: Any, schedule: Any = None, length: int = STEPS):
+        self.noise, self.schedule, self.length = noise, schedule, length
+
+    def at(self, noise: Any) -> BuildLearnedNonlinearDPIR:
+        """The same for another noise."""
+        return BuildLearnedNonlinearDPIR(noise, self.schedule, self.length)
+
+    def __call__(self, data: Any, prior: Any, strength: float) -> Any:
+        from priors import Denoiser
+        from solvers import LearnedNonlinearDPIR, LearnedSchedule
+
+        schedule = self.schedule or LearnedSchedule.load("plug-and-play")
+        own = prior is not None and isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
+        level = _level(data, self.noise)
+        return LearnedNonlinearDPIR(data, prior, strength, level, self.length, schedule, turns=own)
+
+
+def _level(data: Any, noise: Any) -> float:
+    """Noise of the data; 1 for a likelihood."""
+    return 1.0 if data.y is None or isinstance(noise, Poisson) else measured_noise(data.y, noise)

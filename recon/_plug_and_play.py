@@ -25,19 +25,18 @@ STEPS = 6  # from a classical image on; more lose detail
 NEARLY_ALL = 0.7  # numbers measured for each of the image, from which on the data alone say what is there
 STEPS_FEW = 10  # where there are fewer
 STEPS_UNSEEN = 24  # where part of the image is not measured, and what is known has to spread into it
-MOMENTUM_UNSEEN = 0.8
+MOMENTUM_UNSEEN = 0.65
 MOMENTUM_FEW = 0.7
 FIRST_FEW, LAST_FEW = 2.3, 0.7  # levels over the usual last one, from a classical image on
 LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
-MOMENTUM_HOLES = 0.65  # where pixels are missing
-FIRST_HOLES, LAST_HOLES = 2.0, 0.08  # levels there, over the error of interpolation
+FIRST_HOLES, LAST_HOLES = 2.0, 0.08  # levels over the error of interpolation, where pixels are missing
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
 SETTLING = (
     "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
 )  # fmt: skip
 """Solvers with one level of noise, which end where they settle."""
-FROM_CLASSICAL = ("dpir", "learned-dpir", "nonlinear-dpir")
+FROM_CLASSICAL = ("dpir", "learned-dpir", "learned-nonlinear-dpir", "nonlinear-dpir")
 QUIETEST = 2e-3  # noise over the root mean square of the measurement, below which denoisers were not trained
 
 
@@ -151,7 +150,7 @@ def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
 
         error = unseen_error(operator, y, noise)
         level, first = max(LAST_UNSEEN * noise, LAST_HOLES * error), max(FIRST_HOLES * error, 2 * noise)
-        steps = {"length": STEPS_UNSEEN, "momentum": MOMENTUM_HOLES, "consistent": LEFT**2 * USUAL_WEIGHT}
+        steps = {"length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": LEFT**2 * USUAL_WEIGHT}
         return {"level": level, "first": first, **steps}
     if is_partial(operator):
         least = LEAST_UNSEEN * arrays.to_float(arrays.norm(y)) / math.sqrt(measured_count(operator, y))

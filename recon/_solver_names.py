@@ -27,6 +27,7 @@ CLASSES = {
     "irgn": "IRGN",
     "lbfgs": "LBFGS",
     "learned-dpir": "LearnedDPIR",
+    "learned-nonlinear-dpir": "LearnedNonlinearDPIR",
     "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
     "nonlinear-admm": "NonlinearADMM",
@@ -43,8 +44,8 @@ CLASSES = {
 """Solvers of ``data + strength * prior``."""
 
 NONLINEAR = (
-    "fista", "gauss-newton", "gradient", "irgn", "lbfgs", "levenberg-marquardt", "nonlinear-admm", "nonlinear-dpir",
-    "nonlinear-pdhg",
+    "fista", "gauss-newton", "gradient", "irgn", "lbfgs", "learned-nonlinear-dpir", "levenberg-marquardt",
+    "nonlinear-admm", "nonlinear-dpir", "nonlinear-pdhg",
 )  # fmt: skip
 """Those that take nonlinear operators."""
 
@@ -76,11 +77,13 @@ def named_solver(name: str, noise: Any, prior: Any, operator: Any) -> tuple[Call
 def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
     import solvers
     from recon._learned_steps import BuildLearnedDPIR
-    from recon._nonlinear_plug_and_play import BuildNonlinearDPIR
+    from recon._nonlinear_plug_and_play import BuildLearnedNonlinearDPIR, BuildNonlinearDPIR
     from recon._plug_and_play import BuildDPIR
 
     if name == "nonlinear-dpir":
         return BuildNonlinearDPIR(noise), "given"
+    if name == "learned-nonlinear-dpir":
+        return BuildLearnedNonlinearDPIR(noise), "given"
     if name == "dpir":
         return BuildDPIR(noise), "given"
     if name == "learned-dpir" and isinstance(noise, Gaussian):

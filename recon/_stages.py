@@ -63,15 +63,9 @@ def of_several_starts(request: Request, start: Array, rng: Any) -> tuple[Array, 
 
 def builder(plan: Plan) -> Callable[[Any, Array, float], Any]:
     """(operator, y, strength) -> algorithm, as the plan says."""
-    from solvers.data_terms import LeastSquares, PoissonLikelihood
 
     def build(operator: Any, y: Array, strength: float) -> Any:
-        data: Any = operator.data_term(y, plan.noise) if is_nonlinear(operator) else None
-        if data is None and isinstance(plan.noise, Poisson):
-            data = PoissonLikelihood(operator, y, plan.noise.background)
-        elif data is None:
-            data = LeastSquares(operator, y)
-        algorithm = plan.solver(data, plan.prior, strength)
+        algorithm = plan.solver(data_term(operator, y, plan.noise), plan.prior, strength)
         if not all(callable(getattr(algorithm, name, None)) for name in ("init", "step")):
             raise DTypeError(
                 f"solver is {plan.solver!r}, which returned {type(algorithm).__name__}; expected an algorithm with "
@@ -80,6 +74,16 @@ def builder(plan: Plan) -> Callable[[Any, Array, float], Any]:
         return algorithm
 
     return build
+
+
+def data_term(operator: Any, y: Array, noise: Any) -> Any:
+    """The data term of white Gaussian noise or of counts."""
+    from solvers.data_terms import LeastSquares, PoissonLikelihood
+
+    own = operator.data_term(y, noise) if is_nonlinear(operator) else None
+    if own is not None:
+        return own
+    return PoissonLikelihood(operator, y, noise.background) if isinstance(noise, Poisson) else LeastSquares(operator, y)
 
 
 def with_strength(request: Request, start: Array, rng: np.random.Generator) -> tuple[Plan, Choice | None]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from solvers.krylov import CGLS as CGLS
     from solvers.krylov import MINRES as MINRES
     from solvers.krylov import RegularisedCG as RegularisedCG
+    from solvers.learned_nonlinear_plug_and_play import LearnedNonlinearDPIR as LearnedNonlinearDPIR
     from solvers.learned_plug_and_play import LearnedDPIR as LearnedDPIR
     from solvers.learned_schedule import LearnedSchedule as LearnedSchedule
     from solvers.linearised_admm import LinearisedADMM as LinearisedADMM
@@ -94,6 +95,7 @@ __getattr__, __dir__, __all__ = attach(
         "LSMR": "solvers.golub_kahan",
         "LSQR": "solvers.golub_kahan",
         "LearnedDPIR": "solvers.learned_plug_and_play",
+        "LearnedNonlinearDPIR": "solvers.learned_nonlinear_plug_and_play",
         "LearnedPace": "solvers.safeguard",
         "LearnedSchedule": "solvers.learned_schedule",
         "LeastSquares": "solvers.data_terms",

@@ -42,6 +42,7 @@ OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
 BLUNT = 4  # power whose mean stands for the larger of two levels
 FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photographs
+FIRST = 3.3  # first classical level over the last one, from a classical image on
 AROUND = 4  # pixels on each side, over which the noise of a place is taken
 LEFT = 0.37  # error of a denoised image over the level that its denoiser was told
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 0.7, "answer": 1.5}
@@ -169,13 +170,7 @@ class LearnedDPIR(TwoProximalMaps):
 
     def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:
         told = self.before_denoising(state, k)
-        variance = told.level**2
-        even = told.fit / told.places
-        if self.turns:
-            x = in_position(lambda turned: self.prior.prox(turned, variance), even, k % 8)
-        else:
-            x = self.prior.prox(even, variance)
-        return self.after_denoising(state, x * told.places, told)
+        return self.after_denoising(state, self.denoised(told, k), told)
 
     def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
         """What step ``k`` tells the denoiser."""
@@ -188,6 +183,15 @@ class LearnedDPIR(TwoProximalMaps):
         level, answer = _larger(classical, passed), found["answer"] if k == self.length - 1 else None
         places = 1.0 if self._gains is None else _larger(classical, self._passed_around(penalty)) / level
         return Told(fit, level * _exp(found["level"]), arrays.to_float(passed), places, answer)
+
+    def denoised(self, told: Told, k: int) -> Array:
+        """What the denoiser makes of it."""
+        even, variance = told.fit / told.places, told.level**2
+        if self.turns:
+            x = in_position(lambda turned: self.prior.prox(turned, variance), even, k % 8)
+        else:
+            x = self.prior.prox(even, variance)
+        return x * told.places
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""

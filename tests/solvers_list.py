@@ -183,6 +183,19 @@ def nonlinear_plug_and_play(steps: int) -> Case:
     return denoised(steps, build, build(np.zeros(SHAPE)).init(np.zeros(SHAPE)).last)
 
 
+def learned_nonlinear(steps: int) -> Case:
+    """Pixels seen as they are: their level is the noise, and the denoiser is told what the data step lets through."""
+    level = 0.5
+    rho = STRENGTH / level**2
+    told = (level**4 + (level / (1 + rho)) ** 4) ** 0.5
+    y = _rng().standard_normal(SHAPE)
+
+    def build(y: Any) -> Any:
+        return solvers.LearnedNonlinearDPIR(LeastSquares(ops.Identity(SHAPE), y), HalfSquare(), STRENGTH, noise=level)
+
+    return Case(build, y, np.zeros(SHAPE), y / (1 + told + rho * told), steps)
+
+
 def phases(name: str, steps: int) -> Case:
     """Magnitudes of the diffraction patterns of a real image, which they determine."""
     field = ops.CodedDiffraction(3, SHAPE, rng=0).field
@@ -211,6 +224,7 @@ OWN: dict[str, Callable[[], Case]] = {
     "amplitude flow": lambda: phases("AmplitudeFlow", 60),
     "dpir": lambda: plug_and_play("DPIR", 60),
     "dpir, learned": lambda: plug_and_play("LearnedDPIR", 60, noise=1e-9),
+    "dpir, learned nonlinear": lambda: learned_nonlinear(60),
     "dpir, modelled": lambda: replace(plug_and_play("ModelledDPIR", 16, inner=4, memory=5), adaptive=True),
     "dpir, nonlinear": lambda: nonlinear_plug_and_play(60),
     "error reduction": lambda: phases("ErrorReduction", 120),

@@ -21,7 +21,17 @@ from recon.learn.images import Collection, Picture
 from recon.learn.lessons import Exercise, Lessons, Runner, lessons, problem
 from recon.learn.problems import FAMILIES
 from recon.learn.schedules import fitted
-from solvers import DPIR, LearnedDPIR, LearnedSchedule, LeastSquares, learned_plug_and_play, learned_schedule
+from recon.noise import Gaussian
+from solvers import (
+    DPIR,
+    LearnedDPIR,
+    LearnedNonlinearDPIR,
+    LearnedSchedule,
+    LeastSquares,
+    learned_nonlinear_plug_and_play,
+    learned_plug_and_play,
+    learned_schedule,
+)
 from solvers._local_mean import local_mean
 from solvers.errors import ArgumentError, FileError, OptionError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES
@@ -57,7 +67,7 @@ def blurred():
 
 
 def restored(operator, y, schedule, sigma: float = SIGMA, length: int = 5) -> LearnedDPIR:
-    return replace(problem(operator, y, sigma, PlugAndPlay(smooth), schedule), length=length, first=None)
+    return replace(problem(operator, y, Gaussian(sigma), PlugAndPlay(smooth), schedule), length=length, first=None)
 
 
 def pictures(size: int = 72) -> Collection:
@@ -149,6 +159,28 @@ def _impulse(shape: tuple[int, int]) -> np.ndarray:
     return impulse
 
 
+def test_curves_and_counts_are_taken_for_parabolas() -> None:
+    rng = np.random.default_rng(1)
+    truth = 0.4 + 0.2 * np.kron(rng.random((3, 3)), np.ones((8, 8)))
+    told = {"penalty": 0.3, "level": 0.2, "momentum": 0.5, "answer": 0.4}
+    gains = ops.Diagonal(rng.uniform(0.5, 1, truth.shape))
+    y = gains(truth) + SIGMA * rng.standard_normal(truth.shape)
+    linear = restored(gains, y, lambda features: told)
+    parts = linear.data, linear.prior, linear.strength
+    same = LearnedNonlinearDPIR(*parts, linear.noise, linear.length, linear.schedule)  # a parabola already
+    linear = replace(linear, level=same._near(y, y).level, first=3.3 * same._near(y, y).level)
+    assert np.allclose(unroll(same, y, 5), unroll(linear, y, 5), atol=1e-10)
+
+    F = ops.Saturation(truth.shape, 0.8, 2.0)
+    data = LeastSquares(F, F(truth) + SIGMA * rng.standard_normal(truth.shape))
+    curved = LearnedNonlinearDPIR(data, PlugAndPlay(smooth), 0.23 * SIGMA**2, SIGMA, schedule=lambda features: told)
+    state = curved.init(truth)
+    fit = curved.before_denoising(state, 0).fit
+    rho = curved.strength / state.first**2 * math.exp(0.3)
+    slope = F.linearize(fit)(np.ones_like(fit)) * (F(fit) - data.y) + rho * (fit - truth)
+    assert np.abs(slope).max() < 1e-3 * np.abs(F.linearize(truth)(F(truth) - data.y)).max()  # the proximal map
+
+
 def test_what_is_told_has_no_unit(blurred) -> None:
     operator, y = blurred
     told = []
@@ -172,10 +204,11 @@ def test_tensors_give_what_arrays_give(family: str) -> None:
     told = {"penalty": 0.3, "level": -0.2, "momentum": 0.5, "answer": 0.5}
     learned = replace(exercise.algorithm, prior=PlugAndPlay(smooth), length=3, schedule=lambda features: told)
     operator = learned.data.operator
-    assert operator.has_solve_shifted and max(operator.in_shape) <= 40
+    assert (operator.pointwise or operator.has_solve_shifted) and max(operator.in_shape) <= 40
     y, start = (np.asarray(a, np.result_type(a.numpy(), np.float64)) for a in (learned.data.y, exercise.start))
-    ours = unroll(replace(learned, data=LeastSquares(operator, y)), start, 3)
-    theirs = unroll(replace(learned, data=LeastSquares(operator, torch.from_numpy(y))), torch.from_numpy(start), 3)
+    ours = unroll(replace(learned, data=replace(learned.data, y=y)), start, 3)
+    data = replace(learned.data, y=torch.from_numpy(y))
+    theirs = unroll(replace(learned, data=data), torch.from_numpy(start), 3)
     assert np.allclose(ours, theirs.numpy(), atol=1e-7)
 
 
@@ -291,6 +324,8 @@ def test_wrong_arguments(blurred) -> None:
     matrix = ops.ParallelBeam((20, 24), 5)
     with pytest.raises(ArgumentError, match="no closed form"):
         LearnedDPIR(LeastSquares(matrix, matrix(y)), PlugAndPlay(smooth), 1.0)
+    with pytest.raises(ArgumentError, match="several pixels"):
+        LearnedNonlinearDPIR(LeastSquares(matrix, matrix(y)), PlugAndPlay(smooth), 1.0)
     with pytest.raises(OptionError, match="Did you mean 'noise'"):
         fitted(Lessons.none(), SMALL, inputs=("nois",))
     with pytest.raises(ArgumentError, match="patch"):
@@ -300,4 +335,5 @@ def test_wrong_arguments(blurred) -> None:
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    assert doctest.testmod(learned_plug_and_play, extraglobs={"np": np}).failed == 0
+    for module in (learned_plug_and_play, learned_nonlinear_plug_and_play):
+        assert doctest.testmod(module, extraglobs={"np": np}).failed == 0

@@ -138,7 +138,7 @@ def test_a_misspelt_name_gets_the_nearest():
 def test_plans_pickle(name):
     counts = name in ("mlem", "osem")
     prior = "none" if counts or name in ("sirt", "sart") else "tikhonov"
-    operator = ops.Mask(np.ones(SCAN.out_shape, bool)) if name == "learned-dpir" else SCAN  # it takes closed forms
+    operator = ops.Mask(np.ones(SCAN.out_shape, bool)) if name.startswith("learned") else SCAN  # closed forms
     planned = recon.plan(COUNTS, operator, solver=name, prior=prior, noise="poisson" if counts else 0.1)
     assert str(pickle.loads(pickle.dumps(planned))) == str(planned)
 

@@ -21,12 +21,14 @@ from priors._decorrelation import Transform
 from priors._precision import ROUNDING
 from priors.denoisers import load_denoiser
 from recon._learned_steps import BuildLearnedDPIR, classical_start
+from recon._nonlinear import is_nonlinear
+from recon._nonlinear_plug_and_play import BuildLearnedNonlinearDPIR
 from recon._plug_and_play import usual_strength
+from recon._stages import data_term
 from recon.files import replacing
 from recon.learn.images import Collection
-from recon.learn.problems import FAMILIES
-from recon.noise import Gaussian
-from solvers import LearnedDPIR, LeastSquares
+from recon.learn.problems import FAMILIES, noise_model
+from solvers import LearnedDPIR, LearnedNonlinearDPIR
 from solvers.errors import FileError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES
 
@@ -108,7 +110,7 @@ class Exercise:
     """A measurement with its truth, as ``reconstruct`` would set it up."""
 
     family: str
-    algorithm: LearnedDPIR
+    algorithm: LearnedDPIR | LearnedNonlinearDPIR
     start: Tensor
     truth: Tensor
 
@@ -118,15 +120,12 @@ class Exercise:
         operator, sigma = FAMILIES[family](rng, size)
         truth = images.patches(rng, 1, operator.in_shape[-1])[0, 0]
         truth -= truth.min()
-        clean = operator(truth)
-        noise = rng.standard_normal(clean.shape)
-        noise = noise + 1j * rng.standard_normal(clean.shape) if np.iscomplexobj(clean) else noise
-        sampled = 1.0 if operator.sampling is None else operator.sampling
-        y = clean + (sigma * sampled * noise).astype(clean.dtype)
-        start = torch.from_numpy(classical_start(operator, y, sigma))
-        return cls(
-            family, problem(operator, torch.from_numpy(y), sigma, None, _classical), start, torch.from_numpy(truth)
-        )
+        noise = noise_model(sigma)
+        y = noise.sample(operator(truth), rng)
+        y = y if operator.sampling is None else y * operator.sampling
+        start = torch.from_numpy(classical_start(operator, y, noise))
+        restored = problem(operator, torch.from_numpy(y), noise, None, _classical)
+        return cls(family, restored, start, torch.from_numpy(truth))
 
     def psnr(self, x: Tensor) -> Tensor:
         """PSNR in dB, of the magnitude where the image is complex."""
@@ -134,11 +133,13 @@ class Exercise:
         return -10 * torch.log10(error.square().mean() + 1e-10)
 
 
-def problem(operator: Any, y: Any, sigma: float, prior: Any, schedule: Any) -> LearnedDPIR:
+def problem(
+    operator: Any, y: Any, noise: Any, prior: Any, schedule: Any, length: int = 8
+) -> LearnedDPIR | LearnedNonlinearDPIR:
     """Restoration of ``y`` by a schedule, with the weight and the levels that the classical one has."""
-    return BuildLearnedDPIR(Gaussian(sigma), schedule)(
-        LeastSquares(operator, y), prior, usual_strength(y, Gaussian(sigma))
-    )
+    build = BuildLearnedNonlinearDPIR if is_nonlinear(operator) else BuildLearnedDPIR
+    data = data_term(operator, y, noise)
+    return build(noise, schedule, length)(data, prior, usual_strength(y, noise))
 
 
 def _classical(features: Mapping[str, float]) -> dict[str, float]:

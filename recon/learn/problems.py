@@ -1,4 +1,7 @@
-"""A random stream of restoration problems with a closed-form data step, of several families of operators."""
+"""A random stream of restoration problems with a closed-form data step, of several families of operators.
+
+Also of curves and counts of each pixel, whose data step is as good as closed. Phase retrieval is none of them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from recon import operators as ops
 from recon import psf
+from recon.noise import Gaussian, Poisson
 from recon.sampling import radial_lines, variable_density_lines, variable_density_points
 
 Drawn = tuple[Any, float]
@@ -86,12 +90,40 @@ def patterns(rng: np.random.Generator, size: int) -> Drawn:
     return ops.SinglePixel((size, size), count), _log_uniform(rng, 0.002, 0.03)
 
 
-FAMILIES: dict[str, Callable[[np.random.Generator, int], Drawn]] = {
+def saturation(rng: np.random.Generator, size: int) -> Drawn:
+    """A sensor that saturates softly."""
+    level, sharpness = float(rng.uniform(0.5, 1.2)), float(rng.uniform(1.5, 6))
+    return ops.Saturation((size, size), level, sharpness), _log_uniform(rng, 0.003, 0.05)
+
+
+def gamma(rng: np.random.Generator, size: int) -> Drawn:
+    """The response of a camera: dark parts are told more exactly than bright ones."""
+    return ops.CameraResponse((size, size), float(rng.uniform(1.6, 2.6)), toe=0.01), _log_uniform(rng, 0.003, 0.05)
+
+
+def transmission(rng: np.random.Generator, size: int) -> tuple[Any, None]:
+    """Photons that are left behind an object, counted."""
+    depth = float(rng.uniform(1, 4)) * ops.Identity((size, size))
+    return ops.Transmission(depth, counts=_log_uniform(rng, 30, 3000)), None
+
+
+FAMILIES: dict[str, Callable[[np.random.Generator, int], tuple[Any, float | None]]] = {
     "blur": blur,
     "inpainting": inpainting,
     "superresolution": superresolution,
     "mri": mri,
     "shading": shading,
     "patterns": patterns,
+    "saturation": saturation,
+    "gamma": gamma,
+    "transmission": transmission,
 }
-"""By name: ``(rng, size) -> (operator, noise level)`` for square images of about that size."""
+"""By name: ``(rng, size) -> (operator, noise level)`` for square images of about that size.
+
+The level is None where photons are counted.
+"""
+
+
+def noise_model(sigma: float | None) -> Gaussian | Poisson:
+    """The noise of a problem."""
+    return Poisson() if sigma is None else Gaussian(sigma)

@@ -259,7 +259,7 @@ class Scaled(Combined):
             self.kind = "complex" if self.kind == "any" else self.kind
         self.factor = factor
         self.nonnegative = operator.nonnegative and bool(np.isreal(factor) and np.real(factor) >= 0)
-        self.sampling = operator.sampling
+        self.sampling, self.pointwise = operator.sampling, operator.pointwise
 
     def _apply(self, x: Array) -> Array:
         return scaled(self.parts[0](x), self.factor)

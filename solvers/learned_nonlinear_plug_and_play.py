@@ -1,0 +1,154 @@
+"""Learned steps of plug-and-play where each sample depends on the one pixel at its place, by a curve or by counts.
+
+Near an image ``u`` the data are a parabola in every pixel, and the data step is that of a gain for each:
+
+    loss(F(x)) ~ 1/2 |g x - c|^2,    g^2 = W J^2,    c = g u - J loss'(F(u)) / g
+
+with the slopes ``J`` of ``F`` and the curvatures ``W`` of the loss at ``u``, both found anew a few times in each step.
+On that problem the steps are those of :mod:`solvers.learned_plug_and_play`, so that what was learned on linear
+operators serves here. Noise that differs from pixel to pixel, such as that of counts, is told to the denoiser.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from solvers import arrays
+from solvers.arrays import Array
+from solvers.data_terms import LeastSquares
+from solvers.errors import ArgumentError
+from solvers.learned_plug_and_play import BOUNDS, FIRST, LearnedDPIR, LearnedDPIRState, Told
+from solvers.regularised import Regularised, require_smooth, require_strength
+from solvers.validation import positive_float, positive_int
+
+PARABOLAS = 3  # of one data step
+FAINT = 1e-6  # gain over the largest one, below which a pixel says nothing
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedNonlinearDPIR(Regularised):
+    """Plug-and-play restoration of each pixel's curve or counts, in as few steps as a learned schedule needs.
+
+    Parameters
+    ----------
+    data, prior, strength
+        See :class:`DPIR`; a smooth data term, of an operator each sample of which depends on the pixel at its place.
+    noise : float
+        Standard deviation of the noise in the data where the loss is least squares; 1 for a likelihood.
+    length : int
+        Number of steps.
+    schedule : callable
+        See :class:`LearnedDPIR`.
+    turns : bool
+        See :class:`DPIR`.
+
+    Raises
+    ------
+    ArgumentError
+        The data term has no curvature, a sample depends on several pixels, or a number is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from priors import NonLocalMeans, PlugAndPlay
+    >>> from recon.operators import Saturation
+    >>> from solvers import LearnedNonlinearDPIR, LeastSquares, solve
+    >>> F = Saturation((16, 16), level=2.0)
+    >>> y = F(np.ones((16, 16))) + 0.1 * np.random.default_rng(0).standard_normal((16, 16))
+    >>> problem = LearnedNonlinearDPIR(LeastSquares(F, y), PlugAndPlay(NonLocalMeans()), 0.23 * 0.1**2, noise=0.1)
+    >>> bool(abs(solve(problem, y).image - 1).max() < 0.1)
+    True
+    """
+
+    noise: float = 1.0
+    length: int = 8
+    schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
+    turns: bool = False
+
+    def __post_init__(self) -> None:
+        require_smooth(self)
+        require_strength(self)
+        positive_float("noise", self.noise)
+        positive_int("length", self.length)
+        if not getattr(self.data.operator, "pointwise", False):
+            raise ArgumentError(
+                f"the operator is {self.data.operator!r}, whose samples depend on several pixels; expected one that "
+                "is a function of each pixel. Use NonlinearDPIR."
+            )
+
+    def init(self, x0: Array) -> LearnedDPIRState:
+        x0 = self.data.start(x0)
+        return self._near(x0, x0).init(x0)
+
+    def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
+        """Begin afresh, from the same start."""
+        return self.init(state.start if item is None else state.start[item])
+
+    def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:
+        told = self.before_denoising(state, k)
+        near = self._near(told.fit, state.start)
+        return near.after_denoising(state, near.denoised(told, k), told)
+
+    def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
+        """What step ``k`` tells the denoiser."""
+        told = self._near(state.fit, state.start).before_denoising(state, k)
+        for _ in range(PARABOLAS - 1):
+            told = self._near(told.fit, state.start).before_denoising(state, k)
+        return told
+
+    def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
+        """The state with the denoised image."""
+        return self._near(told.fit, state.start).after_denoising(state, x, told)
+
+    def _near(self, u: Array, start: Array) -> LearnedDPIR:
+        """The linear problem that this one is near an image."""
+        level = self.noise / _typical(self._gains(start)[0])
+        gains, pull = self._gains(u)
+        seen = gains > FAINT * gains.max()
+        gains = gains * seen
+        data = LeastSquares(_Gains(gains), gains * u - pull * seen / (gains + ~seen))
+        return LearnedDPIR(
+            data, self.prior, self.strength, level, self.length, self.noise, self.schedule, FIRST * level, self.turns
+        )
+
+    def _gains(self, u: Array) -> tuple[Array, Array]:
+        """Gain of each pixel where the data are taken for a parabola, and the gradient of the data."""
+        Fu, J = self.data.operator(u), self.data.operator.linearize(u)
+        slopes = J(1 + 0 * u)
+        return self.data.curvatures(Fu) ** 0.5 * abs(slopes), slopes * self.data.loss_gradient(Fu)
+
+
+class _Gains:
+    """A gain for each pixel: as much of a linear operator as the steps need."""
+
+    sampling = None
+    has_solve_shifted = True
+
+    def __init__(self, gains: Array):
+        self.gains = gains
+        self.in_shape = self.out_shape = tuple(gains.shape)
+
+    def __call__(self, x: Array) -> Array:
+        return x * (self.gains if arrays.is_torch(x) else arrays.to_numpy(self.gains))
+
+    adjoint = __call__
+
+    def diagonal_gram(self) -> np.ndarray:
+        return arrays.to_numpy(self.gains) ** 2
+
+    def solve_shifted(self, b: Array, rho: Any) -> Array:
+        return b / (self.gains**2 + rho)
+
+    def norm(self) -> float:
+        return arrays.to_float(self.gains.max())
+
+
+def _typical(gains: Array) -> float:
+    """Geometric mean of the largest gain and the root mean square."""
+    mean = arrays.to_float(arrays.norm(gains)) / math.sqrt(arrays.size(gains))
+    return max(math.sqrt(mean * arrays.to_float(gains.max())), 1e-30)
