@@ -20,7 +20,7 @@ ROUNDING = 0.3
 another unit of the image is a tenth of the noise at some pixel of a large image."""
 WORTH = 1.1
 """How much quicker than single precision half precision has to be."""
-SMALL = 96 * 96
+SMALL = 64 * 64
 """Pixels of an image up to which there is nothing to gain from kernels that have to be loaded first."""
 ROUNDS = 4
 SIZE = 192
@@ -100,11 +100,11 @@ def _times() -> dict[Form, float]:
     """Best time of a small network in each form, the project's kernels first: torch's threads spin afterwards."""
     import torch
 
-    from priors._winograd_tiles import HALVES
+    from priors._winograd_tiles import COMPILED, HALVES
     from priors.networks import Architecture, UNet, placed
 
     there = {
-        Form(winograd=True): True,
+        Form(winograd=True): COMPILED,
         Form(half=True, winograd=True): HALVES,
         Form(): True,
         Form(half=True): _computes_in_half(),

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import binding, ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 
 from solvers.lanes import FLAGS, LANES, intrinsic, splat_of
@@ -34,8 +34,16 @@ _WIDEST = bool(binding.get_host_cpu_features().get("avx512f"))
 TILES, RUNS = (8, 2) if _WIDEST else (6, 1)
 """Tiles, and runs of output channels, whose sums stay in registers together."""
 
-HALVES = bool(binding.get_host_cpu_features().get("avx512bf16")) and binding.llvm_version_info[0] >= 18
-"""Whether the processor multiplies bfloat16, and the compiler knows how."""
+_settings: Any = config  # its names are not typed
+COMPILED = not _settings.DISABLE_JIT
+"""Whether kernels run as what they are compiled to: nothing else knows what is laid out here."""
+HALVES = (
+    COMPILED
+    and bool(binding.get_host_cpu_features().get("avx512bf16"))
+    and binding.llvm_version_info[0] >= 18
+    and not (_settings.CPU_NAME or _settings.CPU_FEATURES)
+)
+"""Whether the processor multiplies bfloat16, and the compiler knows how and works for that very processor."""
 
 
 class _Bfloat(ir.Type):

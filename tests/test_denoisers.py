@@ -81,7 +81,7 @@ def test_half_precision_is_taken_only_well_above_its_rounding(monkeypatch: pytes
     images = torch.from_numpy(scene())[None, None]
     for precision, sigma, half in (("auto", 0.1, True), ("auto", 1e-4, False), ("float32", 0.1, False)):
         found = _precision.network(single, precision, images, torch.tensor(sigma)).network
-        assert found is _precision._prepared(single, _precision.Form(half))
+        assert (found is _precision._prepared(single, _precision.Form(half=True))) == half
 
 
 def test_the_same_input_gives_the_same_bits() -> None:
