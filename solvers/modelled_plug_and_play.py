@@ -2,37 +2,36 @@
 
     d    <- (H + rho_k I)^-1 (A^H y + rho_k z - (A^H A + rho_k I) x)
     x    <- x + t d,    t minimises 1/2 |A x - y|^2 + rho_k/2 |x - z|^2 along d
-    z    <- D(x, sigma_k)
     H    <- H with A^H A d
+    z    <- D(x, sigma_k), and some times more with x + d for x, which calls no operator
 
-The data step of :class:`solvers.DPIR` is one quasi-Newton step from the last one, on the model of ``A^H A`` that
-:class:`solvers.ProximalNewton` has: with every step it becomes exact along one more direction. Its convolution costs no
-call either: where the operator does not know its response to an impulse, it is the one that fits best what was measured
-so far. Between two steps the model alone stands for the data (t = 1).
+The data step of :class:`solvers.DPIR` is one quasi-Newton step from the last one, on a model of ``A^H A`` that is exact
+along every direction measured so far (:class:`solvers.deflated_inverse.Directions`) and a convolution across them: what
+the operator says that an impulse becomes on average (``mean_response``), or else the convolution that fits best what
+was measured so far. Both cost no call. Some steps on the model also precede the first product.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from solvers import arrays
 from solvers.arrays import Array
-from solvers.curvature_model import (
-    CurvatureModel,
-    Pair,
-    descended,
-    floored_spectrum,
-    impulse_response,
-    measured_spectrum,
-)
+from solvers.curvature_model import descended, measured_spectrum
+from solvers.deflated_inverse import Directions, Filter, filter_of
 from solvers.plug_and_play import DPIR, FIRST_LEVEL
+from solvers.problem_features import log_ratio
 from solvers.validation import positive_float, positive_int
+
+FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.003, 0.1, 0.05
+FEATURES = ("noise", "mean", "evenness", "lower tenth", "median", "upper tenth", "measured", "complex", "periodic")
+OUTPUTS = {"weight": 3.0, "level": 1.5, "floor": 3.0}
+"""Largest logarithms of learned factors of the strength, the last level and the floor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +42,13 @@ class ModelledDPIRState:
     before: Array  # the one before
     start: Array  # where the run began
     first: float  # first level of the denoiser
+    last: float  # its last level
+    weight: float  # strength, times what is learned
+    floor: float  # least eigenvalue of the model that is trusted, over the largest
     fit: Array  # image near the last one that explains the data
     Gfit: Array  # A^H A of it
-    model: CurvatureModel  # of the data
-    pairs: tuple[Pair, ...]  # what was measured of them
+    model: Filter  # of the data, across what was measured
+    measured: Directions  # and along it
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +59,17 @@ class ModelledDPIR(DPIR):
     ----------
     data, prior, strength, level, length, first, momentum
         See :class:`DPIR`.
-    floor, begin, memory
-        As ``floor``, ``start`` and ``memory`` of :class:`ProximalNewton`.
+    schedule : callable, optional
+        Features of the problem to logarithms of factors of the strength (``"weight"``), the last level and ``floor``: a
+        :class:`LearnedSchedule`. None leaves them as they are.
+    floor : float, optional
+        Least eigenvalue of the model, over the largest. None takes one that suits where the model comes from.
+    begin : int
+        Conjugate gradient steps on the data before the first step; their directions are measured as well.
+    memory : int
+        Directions along which the model is exact.
     inner : int
-        Denoisings for each forward and adjoint; all but the last follow a data step on the model alone.
+        Denoisings for each forward and adjoint; all but the first follow a data step on the model alone.
 
     Raises
     ------
@@ -84,80 +93,145 @@ class ModelledDPIR(DPIR):
     """
 
     length: int = 2
-    momentum: float = 0.7
-    floor: float = 0.05
+    momentum: float = 0.8
+    schedule: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
+    floor: float | None = None
     begin: int = 1
     memory: int = 20
     inner: int = 4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive_float("floor", self.floor)
+        if self.floor is not None:
+            positive_float("floor", self.floor)
         positive_int("begin", self.begin, minimum=0)
         positive_int("memory", self.memory)
         positive_int("inner", self.inner)
 
     @cached_property
-    def _known(self) -> Any:
-        """The response to an impulse where the operator knows it, else None."""
-        return getattr(self.data.operator, "impulse_response", lambda: None)()
+    def _known(self) -> Filter | None:
+        """The model that costs no call, or None."""
+        operator = self.data.operator
+        response = getattr(operator, "mean_response", lambda: None)()
+        if response is None:
+            return None
+        spectrum = arrays.asarray(np.ascontiguousarray(np.fft.fftn(response).real), self._back)
+        return filter_of(spectrum, tuple(operator.in_shape), self._back)
 
-    def _model(self, pairs: Sequence[Pair]) -> CurvatureModel:
-        """The model of what was measured."""
-        operator, pairs = self.data.operator, [pair for pair in pairs if arrays.to_float(arrays.dot(*pair)) > 0]
-        if self._known is None and pairs:
-            spectrum = measured_spectrum(operator, pairs, self.floor)
-        else:
-            response = impulse_response(operator, self._back)
-            found = floored_spectrum(response, self.floor, tuple(operator.in_shape))
-            spectrum = arrays.asarray(np.ascontiguousarray(found), self._back)
-        if not arrays.is_complex(self._back):
-            spectrum = spectrum[..., : spectrum.shape[-1] // 2 + 1]
-        return CurvatureModel(spectrum, len(operator.in_shape)).learned_all(pairs, self.memory)
+    def _model(self, measured: Directions) -> Filter:
+        """The same, or what was measured says."""
+        if self._known is not None or measured.D is None or measured.G is None:
+            return self._known or self._flat
+        spectrum = measured_spectrum(self.data.operator, list(zip(measured.D, measured.G, strict=True)), 0.0)
+        return filter_of(spectrum, tuple(self.data.operator.in_shape), self._back)
+
+    @cached_property
+    def _flat(self) -> Filter:
+        """Where nothing was measured."""
+        shape = tuple(self.data.operator.in_shape)
+        return filter_of(self.data.operator.norm() ** 2 + arrays.zeros(shape, self._back).real, shape, self._back)
+
+    def _least(self, model: Filter) -> float:
+        """The usual floor: a response over twice the image is near ``A^H A``, a periodic one is not."""
+        if self.floor is not None:
+            return self.floor
+        periodic = model.grid == model.shape
+        return (FLOOR_PERIODIC if self._known is not None else FLOOR_MEASURED) if periodic else FLOOR
 
     def init(self, x0: Array) -> ModelledDPIRState:  # type: ignore[override]
         """The state at ``x0``; a start of zeros costs no call."""
         x, Gx, pairs = descended(self.data.operator.gram, self._back, x0, self.begin)
+        measured = Directions()
+        for pair in pairs:
+            measured = measured.learned(*pair, self.memory)
+        model = self._model(measured)
         spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(max(arrays.size(x), 1))
+        factors = self._factors(model, spread)
+        last, floor = self.level * factors["level"], self._least(model) * factors["floor"]
         first = self.first if self.first is not None else FIRST_LEVEL * spread
-        return ModelledDPIRState(x, x, x0, max(first, self.level), x, Gx, self._model(pairs), pairs)
+        weight = self.strength * factors["weight"]
+        return ModelledDPIRState(x, x, x0, max(first, last), last, weight, floor, x, Gx, model, measured)
+
+    def _factors(self, model: Filter, spread: float) -> dict[str, float]:
+        """What the schedule makes of the problem; whatever it says, they can be computed with."""
+        found = dict(self.schedule(self.features(model, spread))) if self.schedule is not None else {}
+        return {name: math.exp(_bounded(found.get(name, 0.0), bound)) for name, bound in OUTPUTS.items()}
+
+    def features(self, model: Filter, spread: float) -> dict[str, float]:
+        """What the schedule is told: numbers free of units, which cost no operator call."""
+        operator = self.data.operator
+        seen = arrays.to_numpy(model.spectrum) / model.most
+        sampling = getattr(operator, "sampling", None)
+        count = math.prod(operator.out_shape) * (1.0 if sampling is None else float(np.mean(sampling)))
+        tenth, middle, most = (float(np.quantile(seen, share)) for share in (0.1, 0.5, 0.9))
+        return {
+            "noise": log_ratio(self.level, spread),
+            "mean": log_ratio(float(seen.mean()), 1.0),
+            "evenness": float(seen.mean()) ** 2 / max(float(np.mean(seen**2)), 1e-30),
+            "lower tenth": log_ratio(tenth, 1.0),
+            "median": log_ratio(middle, 1.0),
+            "upper tenth": log_ratio(most, 1.0),
+            "measured": log_ratio(count, math.prod(operator.in_shape)),
+            "complex": float(arrays.is_complex(self._back)),
+            "periodic": float(model.grid == model.shape),
+        }
 
     def restart(self, state: ModelledDPIRState, strength: float, item: int | None = None) -> ModelledDPIRState:  # type: ignore[override]
         """Begin afresh, from the same start."""
         return self.init(state.start if item is None else state.start[item])
 
     def step(self, state: ModelledDPIRState, k: int) -> ModelledDPIRState:  # type: ignore[override]
-        x, before, fit, measured = state.x, state.before, state.fit, state
-        for i in range(self.inner):
-            variance = self._level(state.first, k, i) ** 2
-            ahead = x if self.momentum == 0 else arrays.axpy(self.momentum, x - before, x)
-            if i + 1 < self.inner:
-                fit = state.fit + self._direction(state, ahead, self.strength / variance)
-            else:
-                measured = self._measured(state, ahead, self.strength / variance)
-                fit = measured.fit
-            x, before = self._denoised(fit, variance, self.inner * k + i), x
-        return replace(measured, x=x, before=before)
+        if k > 0 or self.begin == 0:
+            state = self._denoised_data(state, self.inner * k)
+        else:  # what the first product says is known
+            state = self._denoised_model(state, 0)
+        for i in range(1, self.inner):
+            state = self._denoised_model(state, self.inner * k + i)
+        return state
 
-    def _level(self, first: float, k: int, i: int = 0) -> float:
-        """Level of inner step ``i`` of step ``k``: a geometric sequence that then stays."""
-        share = min((self.inner * k + i) / max(self.inner * self.length - 1, 1), 1.0)
-        return first ** (1 - share) * self.level**share
+    def _denoised_model(self, state: ModelledDPIRState, i: int) -> ModelledDPIRState:
+        """Denoising ``i``, of what the model of the data says near where the last one led."""
+        z, rho, variance = self._ahead(state, i)
+        return self._next(state, state.fit + self._direction(state, z, rho), variance, i)
+
+    def _denoised_data(self, state: ModelledDPIRState, i: int) -> ModelledDPIRState:
+        """The same, of what the data say along the direction of the model, with what two operator calls tell of it."""
+        z, rho, variance = self._ahead(state, i)
+        state = self._measured(state, z, rho)
+        return self._next(state, state.fit, variance, i)
+
+    def _ahead(self, state: ModelledDPIRState, i: int) -> tuple[Array, float, float]:
+        """Where the last step led, the penalty and the variance that the denoiser is told."""
+        share = min(i / max(self.inner * self.length - 1, 1), 1.0)
+        variance = (state.first ** (1 - share) * state.last**share) ** 2
+        z = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
+        return z, state.weight / variance, variance
+
+    def _next(self, state: ModelledDPIRState, fit: Array, variance: float, i: int) -> ModelledDPIRState:
+        return replace(state, x=self._denoised(fit, variance, i), before=state.x)
+
+    def _slope(self, state: ModelledDPIRState, z: Array, rho: float) -> Array:
+        return arrays.axpy(rho, z - state.fit, self._back - state.Gfit)
 
     def _direction(self, state: ModelledDPIRState, z: Array, rho: float) -> Array:
         """From the last measured image to what the model of the data says near ``z``."""
-        r = arrays.axpy(rho, z - state.fit, self._back - state.Gfit)
-        return state.model.inverse(1.0 / (state.model.spectrum + rho))(r)
+        r = self._slope(state, z, rho)
+        return state.measured.inverse(r, rho, lambda v: state.model.inverse(v, rho, state.floor))
 
     def _measured(self, state: ModelledDPIRState, z: Array, rho: float) -> ModelledDPIRState:
-        """As far along the direction as the data say near ``z``, with what it costs two operator calls to know."""
+        """As far along the direction as the data say near ``z``."""
         d = self._direction(state, z, rho)
         Gd = self.data.operator.gram(d)
         curvature = arrays.dot(d, Gd) + rho * arrays.dot(d, d)
         if not arrays.to_float(curvature) > 0:
             return state
-        t = arrays.dot(d, arrays.axpy(rho, z - state.fit, self._back - state.Gfit)) / curvature
-        pairs = (*state.pairs, (d, Gd))[-self.memory :]
-        model = self._model(pairs) if self._known is None else state.model.learned(d, Gd, self.memory)
+        t = arrays.dot(d, self._slope(state, z, rho)) / curvature
         fit, Gfit = arrays.axpy(t, d, state.fit), arrays.axpy(t, Gd, state.Gfit)
-        return replace(state, fit=fit, Gfit=Gfit, model=model, pairs=pairs)
+        measured = state.measured.learned(d, Gd, self.memory)
+        return replace(state, fit=fit, Gfit=Gfit, model=self._model(measured), measured=measured)
+
+
+def _bounded(logarithm: float, bound: float) -> float:
+    """Within its bound; 0 where it is no number."""
+    value = float(logarithm)
+    return min(max(value, -bound), bound) if math.isfinite(value) else 0.0

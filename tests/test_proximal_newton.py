@@ -9,25 +9,23 @@ import numpy as np
 import pytest
 import torch
 
-from priors import NonNegative, PlugAndPlay, TotalVariation
+from priors import NonNegative, TotalVariation
 from recon import operators as ops
-from recon import plan, psf, reconstruct
+from recon import plan, reconstruct
 from recon.bench._trace import Counter
 from recon.learn.costly_problems import FAMILIES, costly
-from recon.learn.newton_steps import GRID, Lessons, fitted
+from recon.learn.newton_steps import GRID, TOTAL_VARIATION, Lessons, fitted
 from solvers import (
     ADMM,
     POGM,
     LeastSquares,
-    ModelledDPIR,
     ProximalNewton,
     curvature_model,
-    modelled_plug_and_play,
     proximal_newton,
     solve,
     unroll,
 )
-from solvers.curvature_model import CurvatureModel, measured_spectrum
+from solvers.curvature_model import CurvatureModel
 from solvers.errors import ArgumentError
 from solvers.proximal_newton import FEATURES
 
@@ -193,7 +191,7 @@ def test_a_schedule_is_fitted_to_the_calls_that_settings_took():
     features[:, 1] = rows % 2  # evenness decides which setting is quick
     quick = np.where(rows % 2 == 0, 1, 8)
     calls = np.where(np.arange(len(GRID)) == quick[:, None], math.log(10), math.log(60))
-    found = fitted(Lessons(features, calls, np.array(["fan", "blur"] * 6)), without="spokes")
+    found = fitted(TOTAL_VARIATION, Lessons(features, calls, np.array(["fan", "blur"] * 6)), without="spokes")
     floors = [found(dict(zip(FEATURES, features[i], strict=True)))["floor"] for i in (0, 1)]
     assert floors[0] < GRID[3]["floor"] and floors[1] > GRID[6]["floor"]
 
@@ -223,49 +221,13 @@ def test_costly_operators_take_learned_steps_unless_a_solver_is_named():
     np.testing.assert_allclose(images[0], images[1], atol=5e-3)
 
 
-class Shrinkage:
-    """A denoiser in closed form: the proximal map of a quadratic."""
-
-    def __call__(self, v, sigma):
-        return v / (1 + sigma**2)
-
-
-def test_plug_and_play_data_steps_become_exact(scan):
-    data, answer = scan
-    algorithm = ModelledDPIR(data, PlugAndPlay(Shrinkage()), 0.1, level=1.0, first=1.0)
-    counter = Counter(data.operator)
-    counted = ModelledDPIR(LeastSquares(counter.operator, data.y), PlugAndPlay(Shrinkage()), 0.1, level=1.0, first=1.0)
-    state = counted.init(0 * answer)
-    before = counter.calls
-    counted.step(state, 0)
-    assert counter.calls == before + 2
-    found = unroll(algorithm, 0 * answer, 80)
-    # The fixed point is that of alternating proximal maps: (G + rho I) x = A^T y + rho D(x).
-    rho, shrink = 0.1, 0.5
-    gram = dense(data.operator.gram, SHAPE)
-    fit = np.linalg.solve(gram + rho * (1 - shrink) * np.eye(256), data.operator.adjoint(data.y).ravel())
-    np.testing.assert_allclose(found.ravel(), shrink * fit, atol=1e-3)
-
-
-def test_the_spectrum_of_a_convolution_is_read_off_one_product() -> None:
-    rng = np.random.default_rng(0)
-    blur = ops.Blur(psf.gaussian(1.2, 9), (48, 40))
-    inside = np.zeros((48, 40))  # what reaches the borders is not the convolution of what the window shows
-    inside[10:38, 10:30] = rng.standard_normal((28, 20))
-    found = measured_spectrum(blur, [(inside, blur.gram(inside))], 1e-9)
-    expected = blur.fourier_gram()
-    passed = expected > 0.02
-    assert abs(found / expected - 1)[passed].mean() < 0.2
-    assert found[~passed].max() < 0.05
-
-
 @pytest.mark.parametrize("given", [{"floor": 0.0}, {"inner": 0}, {"start": -1}, {"memory": 0}])
 def test_wrong_numbers_are_named(scan, given):
     with pytest.raises(ArgumentError, match=next(iter(given))):
         ProximalNewton(scan[0], TotalVariation(), 1.0, **given)
 
 
-@pytest.mark.parametrize("module", [curvature_model, modelled_plug_and_play, proximal_newton])
+@pytest.mark.parametrize("module", [curvature_model, proximal_newton])
 def test_examples(module):
     result = doctest.testmod(module)
     assert result.failed == 0

@@ -51,6 +51,26 @@ BEYOND = 0.05
 
 
 @dataclass(frozen=True)
+class Study:
+    """What a table of lessons is about."""
+
+    features: tuple[str, ...]
+    outputs: Mapping[str, float]
+    """Largest logarithms of the factors."""
+    grid: tuple[dict[str, float], ...]
+    """Settings tried."""
+    reach: Mapping[str, float]
+    """Distances between settings that are about as different."""
+    lesson: Callable[[Costly], tuple[list[float], list[float]]]
+    """Features, and the logarithm of the calls of each setting."""
+    families: tuple[str, ...]
+    side: int
+    command: str
+    scales: tuple[int, ...] = (1,)
+    """Pixels of pictures for each pixel of a problem, a side."""
+
+
+@dataclass(frozen=True)
 class Lessons:
     """A row for each problem."""
 
@@ -127,7 +147,7 @@ def _always(setting: Mapping[str, float], features: Mapping[str, float]) -> Mapp
     return setting
 
 
-def gathered(images: Collection, path: Path, minutes: float, say: Callable[[str], Any]) -> Lessons:
+def gathered(study: Study, images: Collection, path: Path, minutes: float, say: Callable[[str], Any]) -> Lessons:
     """Lessons on random problems of all families in turn, written after each; the same call goes on from there."""
     features, calls, family, spent = [], [], [], 0.0
     if path.exists():
@@ -138,8 +158,8 @@ def gathered(images: Collection, path: Path, minutes: float, say: Callable[[str]
     while spent < 60 * minutes:
         number = len(family)
         rng = np.random.default_rng((1, number))
-        name = list(FAMILIES)[number % len(FAMILIES)]
-        found = lesson(costly(name, images.patches(rng, 1, SIDE)[0, 0], SIDE, rng))
+        name = study.families[number % len(study.families)]
+        found = study.lesson(costly(name, _picture(study, images, rng), study.side, rng))
         features.append(found[0])
         calls.append(found[1])
         family.append(name)
@@ -149,8 +169,16 @@ def gathered(images: Collection, path: Path, minutes: float, say: Callable[[str]
     return Lessons(np.array(features), np.array(calls), np.array(family))
 
 
+def _picture(study: Study, images: Collection, rng: np.random.Generator) -> np.ndarray:
+    """A random patch, at one of the scales."""
+    scale = int(rng.choice(study.scales)) if len(study.scales) > 1 else study.scales[0]
+    patch = images.patches(rng, 1, scale * study.side)[0, 0]
+    patch = patch.reshape(study.side, scale, study.side, scale).mean((1, 3))
+    return patch - patch.min()
+
+
 def fitted(
-    lessons: Lessons, *, without: str | None = None, constant: bool = False, card: Any = None
+    study: Study, lessons: Lessons, *, without: str | None = None, constant: bool = False, card: Any = None
 ) -> LearnedSchedule:
     """The schedule of the lessons, without those of one family; a constant one does not look at the problem."""
     kept = lessons.family != without
@@ -158,9 +186,9 @@ def fitted(
     calls = torch.from_numpy(lessons.calls[kept] - lessons.calls[kept].min(1, keepdims=True))
     weights = np.array([1.0 / (lessons.family[kept] == name).sum() for name in lessons.family[kept]])
     share = torch.from_numpy(weights / weights.sum())
-    reach = torch.tensor([REACH[name] for name in OUTPUTS], dtype=torch.float64)
-    places = torch.tensor([[s[name] for name in OUTPUTS] for s in GRID], dtype=torch.float64) / reach
-    blank = LearnedSchedule.untrained(FEATURES, OUTPUTS, widths=WIDTHS)
+    reach = torch.tensor([study.reach[name] for name in study.outputs], dtype=torch.float64)
+    places = torch.tensor([[s[name] for name in study.outputs] for s in study.grid], dtype=torch.float64) / reach
+    blank = LearnedSchedule.untrained(study.features, study.outputs, widths=WIDTHS)
     spread = np.maximum(table.std(0).numpy(), 1e-3) * (1e9 if constant else 1.0)
     network = ScheduleNetwork(replace(blank, mean=table.mean(0).numpy(), scale=spread, seen=SEEN))
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
@@ -175,29 +203,35 @@ def fitted(
     return network.schedule(card)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+TOTAL_VARIATION = Study(
+    FEATURES, OUTPUTS, GRID, REACH, lesson, tuple(FAMILIES), SIDE, "python -m recon.learn.newton_steps"
+)
+
+
+def main(study: Study = TOTAL_VARIATION, arguments: Sequence[str] | None = None) -> None:
     """Gather lessons for some minutes, fit the schedule and those without one family each, and write them."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog=study.command, description=main.__doc__)
     parser.add_argument("--data", action="append", required=True, metavar="FOLDER[:WEIGHT]")
     parser.add_argument("--minutes", type=float, required=True, help="of lessons, over all runs")
     parser.add_argument("--out", type=Path, required=True, help="the .safetensors file; lessons stand beside it")
     parser.add_argument("--leave-one-out", action="store_true", help="also fit without each family")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    images = collect([Source.parse(text) for text in given.data], 1, SIDE, 0)
-    lessons = gathered(images, given.out.with_suffix(".npz"), given.minutes, lambda text: print(text, flush=True))
+    images = collect([Source.parse(text) for text in given.data], 1, max(study.scales) * study.side, 0)
+    path = given.out.with_suffix(".npz")
+    lessons = gathered(study, images, path, given.minutes, lambda text: print(text, flush=True))
     card = {
-        "command": "python -m recon.learn.newton_steps --data ... --minutes ... --out ...",
+        "command": f"{study.command} --data ... --minutes ... --out ...",
         "data": [Path(text.split(":")[0]).name for text in given.data],
         "lessons": len(lessons.family),
         "minutes": given.minutes,
         "machine": f"{platform.machine()}, one thread",
     }
-    fitted(lessons, card=card).save(given.out)
+    fitted(study, lessons, card=card).save(given.out)
     if given.leave_one_out:
-        for name in FAMILIES:
+        for name in study.families:
             path = given.out.with_name(f"{given.out.stem}-without-{name.replace(' ', '-')}.safetensors")
-            fitted(lessons, without=name, card=card).save(path)
+            fitted(study, lessons, without=name, card=card).save(path)
 
 
 if __name__ == "__main__":

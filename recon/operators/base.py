@@ -268,6 +268,14 @@ class LinearOperator(Operator):
         """
         return None
 
+    def mean_response(self) -> np.ndarray | None:
+        """About what ``A^H A`` makes of an impulse, in the mean of where that is, over the distances to it, or None.
+
+        In FFT order, of shape ``in_shape``, the response then being periodic, or twice that. Given only where it is
+        known without applying the operator.
+        """
+        return None
+
     def factors(self) -> tuple[LinearOperator, LinearOperator] | None:
         """``(outer, inner)`` with ``A = outer @ inner``, or None where there is no such pair.
 

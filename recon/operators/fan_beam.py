@@ -9,6 +9,7 @@ import numpy as np
 
 from recon.operators import _fan_numba, _fan_torch
 from recon.operators._fan_geometry import Fans, split_fans
+from recon.operators._mean_response import of_projections
 from recon.operators._planar_scan import (
     PlanarScan,
     angles_argument,
@@ -173,6 +174,11 @@ class FanBeam(PlanarScan):
         pixel's own for a curved one. The back-projection of :func:`recon.fbp`.
         """
         return _fan_numba.smear(self, y, np.asarray(weights, dtype=np.float64))
+
+    def mean_response(self) -> np.ndarray:
+        # A cell as it shows at the axis. What is nearer to the source in one view is farther from it in another.
+        cell = self.detector_spacing * self.source_distance / self._reach
+        return of_projections(self.in_shape, self.angles, self.spacing, cell)
 
     def _geometry(self) -> dict[str, Any]:
         names = ("source_distance", "detector_distance", "detectors", "detector_spacing", "spacing", "center")

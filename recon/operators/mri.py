@@ -10,6 +10,7 @@ import numpy as np
 from recon.operators._coils import Coils, seen_from_centre
 from recon.operators._combinations import scaled
 from recon.operators._constants import Constant
+from recon.operators._mean_response import seen_on_average
 from recon.operators.base import LinearOperator
 from recon.operators.pointwise import Mask, boolean_mask
 from recon.operators.unknown import Parametrised, Unknown
@@ -134,6 +135,9 @@ class CartesianMRI(Parametrised, LinearOperator):
 
     def impulse_response(self) -> np.ndarray:
         return seen_from_centre(np.fft.ifftn(np.fft.ifftshift(self.mask)), self.coils)
+
+    def mean_response(self) -> np.ndarray:
+        return seen_on_average(np.fft.ifftn(np.fft.ifftshift(self.mask)), self.coils)
 
     def _strength(self) -> np.ndarray:
         """``sum_c |s_c|^2``."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from recon.operators._coils import Coils, seen_from_centre
+from recon.operators._mean_response import periodic, seen_on_average
 from recon.operators._nufft import NUFFT, tolerance
 from recon.operators._toeplitz import RealToeplitz, Toeplitz
 from recon.operators.base import LinearOperator
@@ -128,6 +129,11 @@ class NonCartesianMRI(LinearOperator):
 
     def impulse_response(self) -> np.ndarray:
         return seen_from_centre(self._convolution_and_middle[1], self.coils)
+
+    def mean_response(self) -> np.ndarray:
+        lags = np.fft.ifftshift(self._lags())
+        # One coil's products are that convolution themselves: a periodic one is quicker.
+        return periodic(lags) if self.coils is None else seen_on_average(lags, self.coils)
 
     @property
     def convolution(self) -> Toeplitz:

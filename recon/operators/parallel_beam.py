@@ -8,6 +8,7 @@ import numpy as np
 
 from recon.operators import _marching_numba, _marching_torch
 from recon.operators._marching import Marching, split_views
+from recon.operators._mean_response import of_projections
 from recon.operators._planar_scan import PlanarScan, angles_argument, cell_position, covering, image_shape
 from solvers.validation import positive_float, positive_int
 
@@ -100,6 +101,9 @@ class ParallelBeam(PlanarScan):
 
     def _collect(self, y: np.ndarray, g: Marching, shape: tuple[int, ...]) -> np.ndarray:
         return _marching_numba.back_project(y, g, shape)
+
+    def mean_response(self) -> np.ndarray:
+        return of_projections(self.in_shape, self.angles, self.spacing, self.detector_spacing)
 
     def smear(self, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
         r"""Sum over views of ``weights[k]`` times the view's value where each pixel projects, linear between cells.
