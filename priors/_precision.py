@@ -24,6 +24,8 @@ SMALL = 64 * 64
 """Pixels of an image up to which there is nothing to gain from kernels that have to be loaded first."""
 ROUNDS = 4
 SIZE = 192
+REST = 0.01
+"""Seconds until threads that spin after what was timed before have come to rest."""
 
 
 @dataclass(frozen=True)
@@ -90,38 +92,34 @@ def _computes_in_half() -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def _there(form: Form) -> bool:
+    """Whether this processor has a form."""
+    from priors._winograd_tiles import COMPILED, HALVES
+
+    if form.winograd:
+        return HALVES if form.half else COMPILED
+    return _computes_in_half() or not form.half
+
+
+@lru_cache(maxsize=4)
 def _seconds(form: Form) -> float:
-    """Of a small network; without end for what the processor does not have."""
-    return _times().get(form, float("inf"))
-
-
-@lru_cache(maxsize=1)
-def _times() -> dict[Form, float]:
-    """Best time of a small network in each form, the project's kernels first: torch's threads spin afterwards."""
+    """Best time of a small network; without end where the processor does not have the form."""
     import torch
 
-    from priors._winograd_tiles import COMPILED, HALVES
     from priors.networks import Architecture, UNet, placed
 
-    there = {
-        Form(winograd=True): COMPILED,
-        Form(half=True, winograd=True): HALVES,
-        Form(): True,
-        Form(half=True): _computes_in_half(),
-    }
+    if not _there(form):
+        return float("inf")
     with torch.random.fork_rng(devices=()), torch.no_grad():  # the caller's random numbers stay as they are
-        probe = placed(UNet(Architecture(1, (64,), (2,))), "cpu")
-        return {form: _least_seconds(_inference(probe, form)) for form in there if there[form]}
-
-
-def _least_seconds(form: Network) -> float:
-    import torch
-
-    v, sigma = torch.zeros(1, 1, SIZE, SIZE), torch.ones(1)
-    times = []
-    for _ in range(ROUNDS + 1):
-        start = time.perf_counter()
+        network = _inference(placed(UNet(Architecture(1, (64,), (2,))), "cpu"), form)
+        v, sigma = torch.zeros(1, 1, SIZE, SIZE), torch.ones(1)
+        network.noise(v, sigma)  # compiles
+        time.sleep(REST)
         with all_threads():
-            form.noise(v, sigma)
-        times.append(time.perf_counter() - start)
-    return min(times[1:])  # the first compiles
+            return min(_timed(network, v, sigma) for _ in range(ROUNDS))
+
+
+def _timed(network: Network, v: Tensor, sigma: Tensor) -> float:
+    start = time.perf_counter()
+    network.noise(v, sigma)
+    return time.perf_counter() - start

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -101,7 +103,7 @@ def test_the_form_measured_to_be_quickest_runs(
 ) -> None:
     forms = (Form(), Form(winograd=True), Form(half=True), Form(half=True, winograd=True))
     monkeypatch.setattr(_precision, "_computes_in_half", lambda: True)
-    monkeypatch.setattr(_precision, "_times", lambda: dict(zip(forms, times, strict=True)))
+    monkeypatch.setattr(_precision, "_seconds", dict(zip(forms, times, strict=True)).__getitem__)
     if form.winograd and form.half and not HALVES:
         pytest.skip("the processor does not multiply bfloat16")
     v, sigma = torch.zeros(1, 1, 128, 128), torch.tensor(1.0)
@@ -129,6 +131,15 @@ def test_tiles_are_the_whole_image(half: bool) -> None:
     v, sigma = v + 0.2 * torch.randn(v.shape), torch.tensor(0.2)
     whole = tiled(runner, v, sigma, 1024)
     assert (tiled(runner, v, sigma, 96) - whole).abs().max() <= 1e-5
+
+
+def test_several_threads_denoise_at_once() -> None:
+    quick = Winograd(network(Architecture(1, (32, 64), (1, 1, 1))))
+    images = [torch.randn(1, 1, size, 90) for size in (90, 90, 70, 90)] * 3
+    alone = [quick.noise(v, torch.ones(1)) for v in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda v: quick.noise(v, torch.ones(1)), images)
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 def test_torch_has_its_threads_back() -> None:
