@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 BLOCK = 4
 """Pixels that are channels of one pixel inside."""
-WIDEST = 128
-"""Features up to which the transformed weights of a convolution stay in the cache."""
+WIDEST = 512
+"""Features up to which it is known to pay: transformed weights are four times as large."""
 KEPT = 2**24
 """Numbers of a workspace up to which it is kept for the next image."""
 

@@ -76,7 +76,7 @@ def test_winograd_of_other_sizes(architecture: Architecture) -> None:
 
 
 @pytest.mark.parametrize(
-    "architecture", [Architecture(4, (32,), (1,)), Architecture(1, (24,), (1,)), Architecture(1, (256,), (1,))]
+    "architecture", [Architecture(4, (32,), (1,)), Architecture(1, (24,), (1,)), Architecture(1, (528,), (1,))]
 )
 def test_other_sizes_run_directly(architecture: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not supported(architecture)
