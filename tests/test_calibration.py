@@ -131,6 +131,7 @@ def test_the_gain_is_that_of_reconstruct(monkeypatch: pytest.MonkeyPatch) -> Non
         x = reconstruct(scan.y, SCANNER, noise=scan.sigma, **given)
         assert psnr == pytest.approx(20 * np.log10(np.ptp(image) / np.sqrt(np.mean((x - image) ** 2))))
     assert "dB on 1 images" in lines[0]
+    assert scan.psnr(found) == pytest.approx(found.psnr[1])
 
 
 def test_what_does_not_help_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
