@@ -31,6 +31,7 @@ FIRST_FEW, LAST_FEW = 2.3, 0.7  # levels over the usual last one, from a classic
 LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
 FIRST_HOLES, LAST_HOLES = 2.0, 0.08  # levels over the error of interpolation, where pixels are missing
+NOISE_HOLES = 0.65  # last level over the noise, there
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
 SETTLING = (
     "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
@@ -149,7 +150,7 @@ def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
         from solvers.learned_plug_and_play import LEFT
 
         error = unseen_error(operator, y, noise)
-        level, first = max(LAST_UNSEEN * noise, LAST_HOLES * error), max(FIRST_HOLES * error, 2 * noise)
+        level, first = max(NOISE_HOLES * noise, LAST_HOLES * error), max(FIRST_HOLES * error, 2 * noise)
         steps = {"length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": LEFT**2 * USUAL_WEIGHT}
         return {"level": level, "first": first, **steps}
     if is_partial(operator):
