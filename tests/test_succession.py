@@ -17,7 +17,8 @@ LARGE = 10**6
 
 @pytest.fixture(autouse=True)
 def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    monkeypatch.setattr(launching, "threads", lambda: 3)
+    monkeypatch.setattr(launching, "parallel_pays", lambda size: size >= LARGE)
     monkeypatch.setattr(launching, "_helpers", launching._Helpers())
 
 
