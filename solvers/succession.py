@@ -108,9 +108,13 @@ class _Helpers:
             taken, self._free = self._free, []
         return taken
 
-    def give_back(self, helpers: list[_Helper]) -> None:
+    def give_back(self, helpers: list[_Helper], idle: bool) -> None:
+        """Those of an interrupted run may still be at work: others take their place."""
         with self._guard:
-            self._free += helpers
+            if idle:
+                self._free += helpers
+            else:
+                self._made -= len(helpers)
 
 
 _helpers = _Helpers()
@@ -120,9 +124,10 @@ _helpers = _Helpers()
 def succession() -> Iterator[Callable[..., None]]:
     """Lend the threads that are free: gives a function that is called as :func:`~solvers.kernels.run_jobs` is."""
     owner = _helpers
-    helpers = owner.take()
+    helpers, idle = owner.take(), True
 
     def run(job: Callable[..., Any], size: int, count: int, *args: Any) -> None:
+        nonlocal idle
         numbers = iter(range(count))  # shared: each thread takes the next number
 
         def share() -> None:
@@ -130,19 +135,21 @@ def succession() -> Iterator[Callable[..., None]]:
                 job(k, *args)
 
         busy = helpers[: count - 1] if parallel_pays(size) else []
+        idle = False
         for helper in busy:
             helper.give(share)
         try:
             share()
         finally:
             errors = [helper.wait() for helper in busy]
+            idle = True
         for error in filter(None, errors):
             raise error
 
     try:
         yield run
     finally:
-        owner.give_back(helpers)
+        owner.give_back(helpers, idle)
 
 
 def _forget() -> None:

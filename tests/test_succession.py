@@ -79,6 +79,18 @@ def test_a_sleeping_thread_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (counted(100) == 100).all()
 
 
+def test_threads_of_an_interrupted_run_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(launching._Helper, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            counted(1)
+    assert (counted(50) == 50).all()
+    assert len(launching._helpers.take()) == 2
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
 def test_a_forked_child_has_threads_of_its_own() -> None:
     counted(1)
