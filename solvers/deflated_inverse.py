@@ -20,7 +20,7 @@ from solvers.arrays import Array
 
 RIDGE = 1e-6  # of the small matrix, relative to its mean diagonal: directions may be nearly dependent
 STEPS = 2  # of conjugate gradients, where the filter is no periodic convolution
-LEAST = 0.01  # eigenvalue of the filter that precedes them, over the largest
+LEAST = 2.0  # eigenvalue of the filter that precedes them, over the mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +57,22 @@ class Directions:
 class Filter:
     """A convolution P of images, periodic or on a larger grid around the image, and what is near ``(P + rho)^-1``."""
 
-    spectrum: Array  # eigenvalues at the frequencies in use, none negative
+    spectrum: Array  # eigenvalues at the frequencies in use; on a larger grid some may be negative
     grid: tuple[int, ...]  # of the spectrum
     shape: tuple[int, ...]  # of an image
-    most: float  # the largest eigenvalue
+    mean: float  # eigenvalue: the largest one grows with the image, this one does not
 
     def __call__(self, v: Array) -> Array:
         """``P v``."""
         return self._filtered(v, self.spectrum)
 
     def inverse(self, r: Array, rho: float, floor: float) -> Array:
-        """About ``(P + rho)^-1 r``; eigenvalues below ``floor`` times the largest are not trusted."""
+        """About ``(P + rho)^-1 r``; eigenvalues below ``floor`` times the mean are not trusted."""
         xp = arrays.namespace(r)
         if self.grid == self.shape:
-            return self._filtered(r, 1.0 / (xp.clip(self.spectrum, floor * self.most, None) + rho))
-        reciprocal = 1.0 / (xp.clip(self.spectrum, max(floor, LEAST) * self.most, None) + rho)
-        shift = rho + floor * self.most
+            return self._filtered(r, 1.0 / (xp.clip(self.spectrum, floor * self.mean, None) + rho))
+        reciprocal = 1.0 / (xp.clip(self.spectrum, max(floor, LEAST) * self.mean, None) + rho)
+        shift = rho + floor * self.mean
         x, p, before = arrays.zeros(r.shape, r), None, 0.0
         for step in range(STEPS):
             z = self._filtered(r, reciprocal)
@@ -81,7 +81,10 @@ class Filter:
                 break
             p = z if p is None else arrays.axpy(size / before, p, z)
             Pp = arrays.axpy(shift, p, self(p))
-            alpha, before = size / arrays.dot(p, Pp), size
+            curvature = arrays.dot(p, Pp)
+            if not arrays.to_float(curvature) > 0:
+                break
+            alpha, before = size / curvature, size
             x = arrays.axpy(alpha, p, x)
             if step + 1 < STEPS:
                 r = arrays.axpy(-alpha, Pp, r)
@@ -102,8 +105,8 @@ def filter_of(spectrum: Array, shape: tuple[int, ...], like: Array) -> Filter:
     """The filter with a spectrum, given over all frequencies, for images like one."""
     grid = tuple(spectrum.shape)
     used = spectrum if arrays.is_complex(like) else spectrum[..., : spectrum.shape[-1] // 2 + 1]
-    xp = arrays.namespace(used)
-    return Filter(xp.clip(used, 0.0, None), grid, shape, max(arrays.to_float(used.max()), 1e-30))
+    mean = arrays.to_float(spectrum.mean())  # of all of them: half a spectrum counts some twice
+    return Filter(used, grid, shape, max(mean, 1e-30))
 
 
 def _appended(stack: Array | None, a: Array, memory: int) -> Array:

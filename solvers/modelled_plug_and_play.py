@@ -28,7 +28,7 @@ from solvers.plug_and_play import DPIR, FIRST_LEVEL
 from solvers.problem_features import log_ratio
 from solvers.validation import positive_float, positive_int
 
-FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.003, 0.1, 0.05
+FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.5, 0.4, 0.4
 FEATURES = ("noise", "mean", "evenness", "lower tenth", "median", "upper tenth", "measured", "complex", "periodic")
 OUTPUTS = {"weight": 3.0, "level": 1.5, "floor": 3.0}
 """Largest logarithms of learned factors of the strength, the last level and the floor."""
@@ -44,7 +44,7 @@ class ModelledDPIRState:
     first: float  # first level of the denoiser
     last: float  # its last level
     weight: float  # strength, times what is learned
-    floor: float  # least eigenvalue of the model that is trusted, over the largest
+    floor: float  # least eigenvalue of the model that is trusted, over the mean
     fit: Array  # image near the last one that explains the data
     Gfit: Array  # A^H A of it
     model: Filter  # of the data, across what was measured
@@ -63,7 +63,7 @@ class ModelledDPIR(DPIR):
         Features of the problem to logarithms of factors of the strength (``"weight"``), the last level and ``floor``: a
         :class:`LearnedSchedule`. None leaves them as they are.
     floor : float, optional
-        Least eigenvalue of the model, over the largest. None takes one that suits where the model comes from.
+        Least eigenvalue of the model that is trusted, over the mean. None takes one that suits what the model is.
     begin : int
         Conjugate gradient steps on the data before the first step; their directions are measured as well.
     memory : int
@@ -160,7 +160,8 @@ class ModelledDPIR(DPIR):
     def features(self, model: Filter, spread: float) -> dict[str, float]:
         """What the schedule is told: numbers free of units, which cost no operator call."""
         operator = self.data.operator
-        seen = arrays.to_numpy(model.spectrum) / model.most
+        seen = np.maximum(arrays.to_numpy(model.spectrum), 0.0)
+        seen = seen / max(float(seen.max()), 1e-30)
         sampling = getattr(operator, "sampling", None)
         count = math.prod(operator.out_shape) * (1.0 if sampling is None else float(np.mean(sampling)))
         tenth, middle, most = (float(np.quantile(seen, share)) for share in (0.1, 0.5, 0.9))

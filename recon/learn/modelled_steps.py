@@ -34,7 +34,7 @@ LATE = 1.5
 """Calls of a run that does not get there, over those that it took; and as much more for each decibel that it lacks."""
 GRID = tuple(
     {"weight": math.log(weight), "level": math.log(level), "floor": math.log(floor)}
-    for weight, level, floor in product((0.5, 1.4, 4.0, 11.0), (0.75, 1.25, 2.1), (0.5, 2.0))
+    for weight, level, floor in product((0.5, 1.4, 4.0), (0.75, 1.25, 2.1), (0.5, 2.0))
 )
 """Settings tried: logarithms of factors."""
 SIDE = 56
