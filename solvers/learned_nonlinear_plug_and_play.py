@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from solvers.regularised import Regularised, require_smooth, require_strength
 from solvers.validation import positive_float, positive_int
 
 PARABOLAS = 3  # of one data step
+MORE = 0.1  # logarithm of the last level over what linear operators taught: parabolas leave a little more
 FAINT = 1e-6  # gain over the largest one, below which a pixel says nothing
 
 
@@ -99,7 +100,8 @@ class LearnedNonlinearDPIR(Regularised):
         told = self._near(state.fit, state.start).before_denoising(state, k)
         for _ in range(PARABOLAS - 1):
             told = self._near(told.fit, state.start).before_denoising(state, k)
-        return told
+        more = math.exp(MORE * min(k / max(self.length - 1, 1), 1.0))
+        return replace(told, level=more * told.level)
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""

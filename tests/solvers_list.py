@@ -18,6 +18,7 @@ from priors import Zero
 from recon import operators as ops
 from recon._solver_checks import HalfSquare
 from solvers import LeastSquares, PoissonLikelihood
+from solvers.learned_nonlinear_plug_and_play import MORE
 
 
 def regularised(name: str, **options: Any) -> Any:
@@ -187,7 +188,7 @@ def learned_nonlinear(steps: int) -> Case:
     """Pixels seen as they are: their level is the noise, and the denoiser is told what the data step lets through."""
     level = 0.5
     rho = STRENGTH / level**2
-    told = (level**4 + (level / (1 + rho)) ** 4) ** 0.5
+    told = (level**4 + (level / (1 + rho)) ** 4) ** 0.5 * np.exp(2 * MORE)
     y = _rng().standard_normal(SHAPE)
 
     def build(y: Any) -> Any:

@@ -168,7 +168,9 @@ def test_curves_and_counts_are_taken_for_parabolas() -> None:
     linear = restored(gains, y, lambda features: told)
     parts = linear.data, linear.prior, linear.strength
     same = LearnedNonlinearDPIR(*parts, linear.noise, linear.length, linear.schedule)  # a parabola already
-    linear = replace(linear, level=same._near(y, y).level, first=3.3 * same._near(y, y).level)
+    near, more = same._near(y, y), learned_nonlinear_plug_and_play.MORE
+    higher = lambda f: told | {"level": 0.2 + more * f["share"]}  # noqa: E731
+    linear = replace(linear, level=near.level, first=near.first, schedule=higher)
     assert np.allclose(unroll(same, y, 5), unroll(linear, y, 5), atol=1e-10)
 
     F = ops.Saturation(truth.shape, 0.8, 2.0)
