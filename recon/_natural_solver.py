@@ -13,7 +13,7 @@ from recon._learned_steps import (
     takes_learned_steps,
 )
 from recon._nonlinear import is_nonlinear, nonlinear_solver
-from recon._plug_and_play import denoiser_of
+from recon._plug_and_play import MODELLED_STEPS, denoiser_of, takes_modelled_steps
 from recon._regulariser import regulariser_solver
 from recon._solver_names import SOLVERS, named_solver
 from recon.decisions import Decision
@@ -55,6 +55,8 @@ def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     if denoiser_of(prior) is not None:
         if quadratic and takes_learned_steps(prior, operator):
             return "learned-dpir", LEARNED_STEPS
+        if quadratic and takes_modelled_steps(prior, operator):
+            return "modelled-dpir", MODELLED_STEPS
         if quadratic:
             return "dpir", "a denoiser, told less noise from step to step"
         return "admm", "a denoiser in place of the prior's proximal map"

@@ -37,7 +37,7 @@ SETTLING = (
     "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
 )  # fmt: skip
 """Solvers with one level of noise, which end where they settle."""
-FROM_CLASSICAL = ("dpir", "learned-dpir", "learned-nonlinear-dpir", "nonlinear-dpir")
+FROM_CLASSICAL = ("dpir", "learned-dpir", "learned-nonlinear-dpir", "modelled-dpir", "nonlinear-dpir")
 QUIETEST = 2e-3  # noise over the root mean square of the measurement, below which denoisers were not trained
 
 
@@ -104,6 +104,41 @@ class BuildDPIR:
         part = denoiser_of(prior)
         own = isinstance(getattr(part, "denoiser", None), Denoiser)
         return DPIR(data, prior, strength, turns=own, **_schedule(data.operator, data.y, self.noise))
+
+
+MODELLED_STEPS = "a denoiser where products are costly: one product a step, a model of the data for the rest"
+MODELLED: dict[str, Any] = {"length": 16, "momentum": MOMENTUM_UNSEEN, "inner": 1}
+MODELLED_ENOUGH: dict[str, Any] = {"length": 6, "momentum": 0.0, "inner": 1}
+
+
+def takes_modelled_steps(prior: Any, operator: Any) -> bool:
+    """Whether plug-and-play on a model of the data was shown to be quicker and as good: costly products, planes."""
+    from priors import Denoiser
+
+    part = denoiser_of(prior)
+    own = isinstance(getattr(part, "denoiser", None), Denoiser) and not part.denoiser.channels and part.level is None
+    plane = len(operator.in_shape) == 2 and not operator.frames and not is_partial(operator)
+    return own and plane and operator.costly and operator.mean_response() is not None
+
+
+class BuildModelledDPIR(BuildDPIR):
+    """``(data, prior, strength) -> ModelledDPIR`` with levels and steps, from a classical image."""
+
+    def at(self, noise: Any) -> BuildModelledDPIR:
+        """The same for another noise."""
+        return BuildModelledDPIR(noise)
+
+    def __call__(self, data: Any, prior: Any, strength: float) -> Any:
+        from priors import Denoiser
+        from solvers import ModelledDPIR
+
+        if data.y is None or isinstance(self.noise, Poisson):
+            return ModelledDPIR(data, prior, strength)
+        own = isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
+        steps = MODELLED_ENOUGH if _share_measured(data.operator) >= NEARLY_ALL else MODELLED
+        level = measured_noise(data.y, self.noise) / typical_gain(data.operator)
+        levels = LAST_FEW * level, FIRST_FEW * level
+        return ModelledDPIR(data, prior, strength, levels[0], first=levels[1], turns=own, **steps)
 
 
 class BuildSettling:

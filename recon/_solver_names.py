@@ -30,6 +30,7 @@ CLASSES = {
     "learned-nonlinear-dpir": "LearnedNonlinearDPIR",
     "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
+    "modelled-dpir": "ModelledDPIR",
     "nonlinear-admm": "NonlinearADMM",
     "nonlinear-dpir": "NonlinearDPIR",
     "nonlinear-pdhg": "NonlinearPDHG",
@@ -78,7 +79,7 @@ def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
     import solvers
     from recon._learned_steps import BuildLearnedDPIR
     from recon._nonlinear_plug_and_play import BuildLearnedNonlinearDPIR, BuildNonlinearDPIR
-    from recon._plug_and_play import BuildDPIR
+    from recon._plug_and_play import BuildDPIR, BuildModelledDPIR
 
     if name == "nonlinear-dpir":
         return BuildNonlinearDPIR(noise), "given"
@@ -86,6 +87,8 @@ def _build(name: str, noise: Any) -> tuple[Callable[..., Any], str]:
         return BuildLearnedNonlinearDPIR(noise), "given"
     if name == "dpir":
         return BuildDPIR(noise), "given"
+    if name == "modelled-dpir" and isinstance(noise, Gaussian):
+        return BuildModelledDPIR(noise), "given"
     if name == "learned-dpir" and isinstance(noise, Gaussian):
         return BuildLearnedDPIR(noise), "given"
     if name in CLASSES:

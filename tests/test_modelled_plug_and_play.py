@@ -11,7 +11,7 @@ import pytest
 
 from priors import PlugAndPlay
 from recon import operators as ops
-from recon import psf
+from recon import plan, psf, reconstruct
 from recon.bench._trace import Counter
 from recon.bench.problems import coils
 from recon.learn.costly_problems import costly
@@ -174,6 +174,27 @@ def test_the_spectrum_of_a_convolution_is_read_off_one_product() -> None:
     passed = expected > 0.02
     assert abs(found / expected - 1)[passed].mean() < 0.2
     assert found[~passed].max() < 0.05
+
+
+def test_costly_operators_take_fewer_products_than_with_the_classical_solver():
+    image = np.zeros((32, 32), np.float32)
+    image[8:20, 10:25] = 1.0
+    operator = ops.FanBeam(image.shape, 40, source_distance=64.0, detector_distance=16.0)
+    y = operator(image) + 0.2 * np.random.default_rng(0).standard_normal(operator.out_shape).astype(np.float32)
+    chosen = plan(y, operator, prior="learned").decisions["solver"]
+    assert chosen.choice == "modelled-dpir" and "costly" in chosen.reason
+    assert (
+        plan(y, ops.ParallelBeam(image.shape, 40, detectors=50), prior="learned").decisions["solver"].choice == "dpir"
+    )
+    counter = Counter(operator)
+    errors, calls = [], []
+    for solver in ("auto", "dpir"):
+        counter.calls = 0
+        found = reconstruct(y, counter.operator, prior="learned", noise=0.2, solver=solver)
+        errors.append(np.linalg.norm(found - image))
+        calls.append(counter.calls)
+    assert calls[0] < 0.7 * calls[1]  # those of the classical start are in both
+    assert errors[0] < 1.1 * errors[1]
 
 
 @pytest.mark.parametrize("given", [{"floor": 0.0}, {"inner": 0}, {"begin": -1}, {"memory": 0}])
