@@ -216,12 +216,12 @@ def test_tensors_give_what_arrays_give(family: str) -> None:
 
 def test_gradients_of_a_run_are_those_of_differences() -> None:
     images = pictures()
-    exercises = [Exercise.drawn(name, images, np.random.default_rng(3), 32) for name in ("blur", "mri", "shading")]
+    exercises = [Exercise.drawn(name, images, np.random.default_rng(3), 32) for name in ("blur", "mri", "shading", "saturation")]
     runner = Runner(exercises, 2, "fast-grey")
     runner.half = runner.network  # the rounding of half precision hides differences
-    theta = torch.full((3, 2, len(BOUNDS)), 0.1, dtype=torch.float64, requires_grad=True)
+    theta = torch.full((4, 2, len(BOUNDS)), 0.1, dtype=torch.float64, requires_grad=True)
     (found,) = torch.autograd.grad(runner(theta)[0][-1].sum(), theta)
-    direction = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 2, len(BOUNDS))))
+    direction = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 2, len(BOUNDS))))
     with torch.no_grad():
         above, below = (runner(theta + step * direction)[0][-1].double() for step in (0.02, -0.02))
     assert torch.allclose((above - below) / 0.04, (found * direction).sum((1, 2)), rtol=0.02, atol=0.02)
