@@ -292,7 +292,7 @@ def compare_plug(problem: Costly, denoiser: Any, steps: int) -> tuple[dict[str, 
         finished = [run for run in runs.values() if math.isfinite(run.calls)]
         least = [min(getattr(run, what) for run in finished) if finished else math.inf for what in ("calls", "seconds")]
         runs[name] = followed(problem, counter, algorithm, goal, steps, Run(*least, 0.0, 0.0))
-    schedule = held_out(problem.family, "plug-and-play-by-calls")
+    schedule = held_out(problem.family, "modelled-plug-and-play")
     own = [
         followed(problem, counter, modelled(problem, counter.operator, denoiser, s), goal, MODELLED)
         for s in (None, schedule)

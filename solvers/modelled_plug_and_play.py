@@ -29,7 +29,7 @@ from solvers.problem_features import log_ratio
 from solvers.validation import positive_float, positive_int
 
 FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.5, 0.4, 0.4
-FEATURES = ("noise", "mean", "evenness", "lower tenth", "median", "upper tenth", "measured", "complex", "periodic")
+FEATURES = ("noise", "mean", "measured", "complex")
 OUTPUTS = {"weight": 3.0, "level": 1.5, "floor": 3.0}
 """Largest logarithms of learned factors of the strength, the last level and the floor."""
 
@@ -164,17 +164,11 @@ class ModelledDPIR(DPIR):
         seen = seen / max(float(seen.max()), 1e-30)
         sampling = getattr(operator, "sampling", None)
         count = math.prod(operator.out_shape) * (1.0 if sampling is None else float(np.mean(sampling)))
-        tenth, middle, most = (float(np.quantile(seen, share)) for share in (0.1, 0.5, 0.9))
         return {
             "noise": log_ratio(self.level, spread),
             "mean": log_ratio(float(seen.mean()), 1.0),
-            "evenness": float(seen.mean()) ** 2 / max(float(np.mean(seen**2)), 1e-30),
-            "lower tenth": log_ratio(tenth, 1.0),
-            "median": log_ratio(middle, 1.0),
-            "upper tenth": log_ratio(most, 1.0),
             "measured": log_ratio(count, math.prod(operator.in_shape)),
             "complex": float(arrays.is_complex(self._back)),
-            "periodic": float(model.grid == model.shape),
         }
 
     def restart(self, state: ModelledDPIRState, strength: float, item: int | None = None) -> ModelledDPIRState:  # type: ignore[override]

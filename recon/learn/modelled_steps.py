@@ -30,6 +30,8 @@ DECIBELS = 0.1
 STEPS, LONG = 12, 100
 LEVELS = (1.0, 2.0)
 """Of the denoiser in the long runs, over the usual one."""
+MOST = 60
+"""Calls beyond which it makes no difference."""
 LATE = 1.5
 """Calls of a run that does not get there, over those that it took; and as much more for each decibel that it lacks."""
 GRID = tuple(
@@ -55,7 +57,8 @@ def lesson(problem: Costly) -> tuple[list[float], list[float]]:
     for setting in GRID:
         algorithm = modelled(problem, counter.operator, denoiser, partial(told, setting))
         counter.calls = 0
-        found.append(math.log(_calls(list(trace(algorithm, start, STEPS, problem.truth, counter)), goal)))
+        values = list(trace(algorithm, start, STEPS, problem.truth, counter))
+        found.append(math.log(min(_calls(values, goal), MOST)))
     return [features[name] for name in FEATURES], found
 
 
