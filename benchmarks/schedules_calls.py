@@ -119,7 +119,8 @@ def problems(family: str, count: int, side: int) -> Iterator[Costly]:
         name = ("bsd68", "mri" if "coil" in family or family == "spokes" else "ct")[(i + number) % 2]
         pictures = data.images(name)
         picture = pictures[(7 * number + 5 * i) % len(pictures)]
-        factor = max(1, min(picture.shape) // side) if name != "bsd68" else 2
+        factor = max(1, min(picture.shape) // side)
+        factor = min(2, factor) if name == "bsd68" else factor
         yield costly(family, _reduced(picture, factor), side, rng)
 
 

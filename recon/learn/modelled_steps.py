@@ -40,6 +40,10 @@ GRID = tuple(
 )
 """Settings tried: logarithms of factors."""
 SIDE = 56
+SMALL: dict[str, Any] = {"length": 2, "inner": 4}
+LARGE: dict[str, Any] = {"length": 4, "inner": 2}
+LARGEST = 128**2
+"""Pixels up to which denoisings cost little beside products, and the model errs little."""
 FAMILIES = ("parallel", "limited", "fan", "coil lines", "coil points", "spokes")
 DENOISER = "fast-grey"
 
@@ -66,8 +70,9 @@ def modelled(problem: Costly, operator: Any, denoiser: Any, schedule: Callable[.
     """The algorithm for a problem, with another copy of its operator."""
     noise = Gaussian(problem.sigma)
     level = measured_noise(problem.y, noise) / typical_gain(problem.operator)
-    data = LeastSquares(operator, problem.y)
-    return ModelledDPIR(data, PlugAndPlay(denoiser), usual_strength(problem.y, noise), level, schedule=schedule)
+    data, strength = LeastSquares(operator, problem.y), usual_strength(problem.y, noise)
+    steps = SMALL if problem.truth.size <= LARGEST else LARGE
+    return ModelledDPIR(data, PlugAndPlay(denoiser), strength, level, schedule=schedule, **steps)
 
 
 def trace(algorithm: Any, start: np.ndarray, steps: int, truth: np.ndarray, counter: Counter) -> Iterator[Any]:
