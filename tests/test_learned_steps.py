@@ -229,7 +229,7 @@ def test_gradients_of_a_run_are_those_of_differences() -> None:
 
 def test_lessons_are_better_than_the_classical_schedule_and_come_back_from_a_file(tmp_path: Path) -> None:
     images = pictures()
-    exercises = [Exercise.drawn(name, images, np.random.default_rng(5), 32) for name in ("blur", "inpainting")]
+    exercises = [Exercise.drawn(name, images, np.random.default_rng(5), 32) for name in ("blur", "gamma")]
     found = lessons(exercises, 4, 3, "fast-grey")
     assert found.features.shape == (8, len(FEATURES)) and found.runs == 2
     assert np.isfinite(found.features).all() and (found.gain > 0).all()
@@ -237,7 +237,7 @@ def test_lessons_are_better_than_the_classical_schedule_and_come_back_from_a_fil
     again, about = Lessons.load(tmp_path / "l.safetensors")
     assert about == {"seconds": 3} and np.array_equal(again.targets, found.targets)
     assert (found + again).runs == 4
-    assert set(found.without(["blur"]).family) == {list(FAMILIES).index("inpainting")}
+    assert set(found.without(["blur"]).family) == {list(FAMILIES).index("gamma")}
     (tmp_path / "l.safetensors").write_bytes(b"no")
     with pytest.raises(FileError, match="holds no lessons"):
         Lessons.load(tmp_path / "l.safetensors")

@@ -199,7 +199,7 @@ class Runner:
         decibels = []
         for k in range(self.length):
             told = [
-                replace(a, schedule=_Told(theta[i, k], seen[i])).before_denoising(states[i], k)
+                replace(a, schedule=_Told(theta[i, k], seen[i], k)).before_denoising(states[i], k)
                 for i, a in enumerate(self.algorithms)
             ]
             even = self._denoised([t.fit / t.places for t in told], [torch.as_tensor(t.level) for t in told])
@@ -226,13 +226,13 @@ class Runner:
 
 
 class _Told:
-    """A schedule that gives fixed parameters and writes down the features."""
+    """A schedule that gives fixed parameters and writes down the features of step ``k``, however often it is asked."""
 
-    def __init__(self, parameters: Tensor, seen: list[list[float]]) -> None:
-        self.parameters, self.seen = parameters, seen
+    def __init__(self, parameters: Tensor, seen: list[list[float]], k: int) -> None:
+        self.parameters, self.seen, self.k = parameters, seen, k
 
     def __call__(self, features: Mapping[str, float]) -> dict[str, Tensor]:
-        self.seen.append([features[name] for name in FEATURES])
+        self.seen[self.k :] = [[features[name] for name in FEATURES]]
         return dict(zip(BOUNDS, self.parameters, strict=True))
 
 
