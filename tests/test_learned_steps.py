@@ -216,7 +216,8 @@ def test_tensors_give_what_arrays_give(family: str) -> None:
 
 def test_gradients_of_a_run_are_those_of_differences() -> None:
     images = pictures()
-    exercises = [Exercise.drawn(name, images, np.random.default_rng(3), 32) for name in ("blur", "mri", "shading", "saturation")]
+    names = ("blur", "mri", "shading", "saturation")
+    exercises = [Exercise.drawn(name, images, np.random.default_rng(3), 32) for name in names]
     runner = Runner(exercises, 2, "fast-grey")
     runner.half = runner.network  # the rounding of half precision hides differences
     theta = torch.full((4, 2, len(BOUNDS)), 0.1, dtype=torch.float64, requires_grad=True)
