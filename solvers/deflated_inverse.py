@@ -20,7 +20,7 @@ from solvers.arrays import Array
 
 RIDGE = 1e-6  # of the small matrix, relative to its mean diagonal: directions may be nearly dependent
 STEPS = 2  # of conjugate gradients, where the filter is no periodic convolution
-LEAST = 2.0  # eigenvalue of the filter that precedes them, over the mean
+LEAST = 0.01  # eigenvalue of the filter that precedes them, over the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +60,19 @@ class Filter:
     spectrum: Array  # eigenvalues at the frequencies in use; on a larger grid some may be negative
     grid: tuple[int, ...]  # of the spectrum
     shape: tuple[int, ...]  # of an image
-    mean: float  # eigenvalue: the largest one grows with the image, this one does not
+    unit: float  # of floors: the mean eigenvalue of a periodic filter, the largest one on a larger grid
 
     def __call__(self, v: Array) -> Array:
         """``P v``."""
         return self._filtered(v, self.spectrum)
 
     def inverse(self, r: Array, rho: float, floor: float) -> Array:
-        """About ``(P + rho)^-1 r``; eigenvalues below ``floor`` times the mean are not trusted."""
+        """About ``(P + rho)^-1 r``; eigenvalues below ``floor`` times the unit are not trusted."""
         xp = arrays.namespace(r)
         if self.grid == self.shape:
-            return self._filtered(r, 1.0 / (xp.clip(self.spectrum, floor * self.mean, None) + rho))
-        reciprocal = 1.0 / (xp.clip(self.spectrum, max(floor, LEAST) * self.mean, None) + rho)
-        shift = rho + floor * self.mean
+            return self._filtered(r, 1.0 / (xp.clip(self.spectrum, floor * self.unit, None) + rho))
+        reciprocal = 1.0 / (xp.clip(self.spectrum, max(floor, LEAST) * self.unit, None) + rho)
+        shift = rho + floor * self.unit
         x, p, before = arrays.zeros(r.shape, r), None, 0.0
         for step in range(STEPS):
             z = self._filtered(r, reciprocal)
@@ -105,8 +105,8 @@ def filter_of(spectrum: Array, shape: tuple[int, ...], like: Array) -> Filter:
     """The filter with a spectrum, given over all frequencies, for images like one."""
     grid = tuple(spectrum.shape)
     used = spectrum if arrays.is_complex(like) else spectrum[..., : spectrum.shape[-1] // 2 + 1]
-    mean = arrays.to_float(spectrum.mean())  # of all of them: half a spectrum counts some twice
-    return Filter(used, grid, shape, max(mean, 1e-30))
+    unit = spectrum.mean() if grid == shape else spectrum.max()
+    return Filter(used, grid, shape, max(arrays.to_float(unit), 1e-30))
 
 
 def _appended(stack: Array | None, a: Array, memory: int) -> Array:

@@ -28,7 +28,7 @@ from solvers.plug_and_play import DPIR, FIRST_LEVEL
 from solvers.problem_features import log_ratio
 from solvers.validation import positive_float, positive_int
 
-FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.5, 0.4, 0.4
+FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.003, 0.4, 0.4
 FEATURES = ("noise", "mean", "measured", "complex")
 OUTPUTS = {"weight": 3.0, "level": 1.5, "floor": 3.0}
 """Largest logarithms of learned factors of the strength, the last level and the floor."""
@@ -44,7 +44,7 @@ class ModelledDPIRState:
     first: float  # first level of the denoiser
     last: float  # its last level
     weight: float  # strength, times what is learned
-    floor: float  # least eigenvalue of the model that is trusted, over the mean
+    floor: float  # least eigenvalue of the model that is trusted, over its unit
     fit: Array  # image near the last one that explains the data
     Gfit: Array  # A^H A of it
     model: Filter  # of the data, across what was measured
@@ -63,7 +63,8 @@ class ModelledDPIR(DPIR):
         Features of the problem to logarithms of factors of the strength (``"weight"``), the last level and ``floor``: a
         :class:`LearnedSchedule`. None leaves them as they are.
     floor : float, optional
-        Least eigenvalue of the model that is trusted, over the mean. None takes one that suits what the model is.
+        Least eigenvalue of the model that is trusted: over the largest where the response is given over twice the
+        image, else over the mean. None takes one that suits what the model is.
     begin : int
         Conjugate gradient steps on the data before the first step; their directions are measured as well.
     memory : int
