@@ -35,7 +35,7 @@ from recon._plug_and_play import measured_noise, typical_gain, usual_strength
 from recon._stages import data_term
 from recon.bench.problems import noisy, psnr
 from recon.learn import lessons
-from recon.learn.problems import FAMILIES, noise_model
+from recon.learn.problems import ALL, noise_model
 from solvers import DPIR, LearnedDPIR, LearnedNonlinearDPIR, LearnedSchedule, NonlinearDPIR, unroll
 from solvers.learned_plug_and_play import FIRST
 
@@ -89,7 +89,7 @@ class Problem:
 
 def problems(family: str, count: int = 4) -> list[Problem]:
     """Seeded problems of one family, on crops of photographs and slices."""
-    found, number = [], list(FAMILIES).index(family)
+    found, number = [], list(ALL).index(family)
     size = SIZES.get(family, SIZE)
     for i in range(count):
         rng = np.random.default_rng((7, number, i))
@@ -99,7 +99,7 @@ def problems(family: str, count: int = 4) -> list[Problem]:
         picture = picture[::2, ::2] if name == "ct" else picture
         row, column = (int(rng.integers((n - size) // 2, (n - size) * 3 // 4 + 1)) for n in picture.shape)
         truth = np.ascontiguousarray(picture[row : row + size, column : column + size])
-        operator, sigma = FAMILIES[family](rng, size)
+        operator, sigma = ALL[family](rng, size)
         noise, clean = noise_model(sigma), operator(truth)
         y = noise.sample(clean, i) if sigma is None else noisy(clean, operator, sigma, seed=i)
         found.append(Problem(f"{family} {i}", truth, operator, noise, y))
@@ -200,7 +200,7 @@ def closed(families: Sequence[str] = ()) -> None:
     rows, times = [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for family in families or FAMILIES:
+        for family in families or ALL:
             schedule = without(family)
             found = problems(family)
             rows += [measure(problem, schedule, constants) for problem in found]
@@ -231,10 +231,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     parts = given.parts or ["closed", *schedules_calls.SECTIONS]
     for name in parts:
-        if name not in ("closed", *schedules_calls.SECTIONS, *FAMILIES):
-            known = ", ".join(("closed", *schedules_calls.SECTIONS, *FAMILIES))
+        if name not in ("closed", *schedules_calls.SECTIONS, *ALL):
+            known = ", ".join(("closed", *schedules_calls.SECTIONS, *ALL))
             sys.exit(f"part is {name!r}; expected some of {known}. Pass one of them.")
-    families = [name for name in parts if name in FAMILIES]
+    families = [name for name in parts if name in ALL]
     if families or "closed" in parts:
         print(f"-- {closed.__doc__}", flush=True)
         closed(families)

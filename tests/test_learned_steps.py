@@ -19,7 +19,7 @@ from recon.learn import ScheduleSettings, Source, train_schedule
 from recon.learn import schedules as training
 from recon.learn.images import Collection, Picture
 from recon.learn.lessons import Exercise, Lessons, Runner, lessons, problem
-from recon.learn.problems import FAMILIES
+from recon.learn.problems import ALL, FAMILIES
 from recon.learn.schedules import fitted
 from recon.noise import Gaussian
 from solvers import (
@@ -200,7 +200,7 @@ def test_what_is_told_has_no_unit(blurred) -> None:
             assert ours == pytest.approx(theirs, abs=2e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALL)
 def test_tensors_give_what_arrays_give(family: str) -> None:
     exercise = Exercise.drawn(family, pictures(), np.random.default_rng(1), 32)
     told = {"penalty": 0.3, "level": -0.2, "momentum": 0.5, "answer": 0.5}
@@ -238,7 +238,7 @@ def test_lessons_are_better_than_the_classical_schedule_and_come_back_from_a_fil
     again, about = Lessons.load(tmp_path / "l.safetensors")
     assert about == {"seconds": 3} and np.array_equal(again.targets, found.targets)
     assert (found + again).runs == 4
-    assert set(found.without(["blur"]).family) == {list(FAMILIES).index("gamma")}
+    assert set(found.without(["blur"]).family) == {list(ALL).index("gamma")}
     (tmp_path / "l.safetensors").write_bytes(b"no")
     with pytest.raises(FileError, match="holds no lessons"):
         Lessons.load(tmp_path / "l.safetensors")

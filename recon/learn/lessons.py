@@ -27,7 +27,7 @@ from recon._plug_and_play import usual_strength
 from recon._stages import data_term
 from recon.files import replacing
 from recon.learn.images import Collection
-from recon.learn.problems import FAMILIES, noise_model
+from recon.learn.problems import ALL, noise_model
 from solvers import LearnedDPIR, LearnedNonlinearDPIR
 from solvers.errors import FileError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES
@@ -70,7 +70,7 @@ class Lessons:
 
     def without(self, families: Sequence[str]) -> Lessons:
         """The lessons of the other families."""
-        numbers = [list(FAMILIES).index(name) for name in families]
+        numbers = [list(ALL).index(name) for name in families]
         kept = ~np.isin(self.family, numbers)
         return Lessons(*(getattr(self, f.name)[kept] for f in fields(self)))
 
@@ -117,7 +117,7 @@ class Exercise:
     @classmethod
     def drawn(cls, family: str, images: Collection, rng: np.random.Generator, size: int) -> Exercise:
         """A random problem of a family on a random patch."""
-        operator, sigma = FAMILIES[family](rng, size)
+        operator, sigma = ALL[family](rng, size)
         truth = images.patches(rng, 1, operator.in_shape[-1])[0, 0]
         truth -= truth.min()
         noise = noise_model(sigma)
@@ -168,7 +168,7 @@ def lessons(exercises: Sequence[Exercise], length: int, ascent: int, denoiser: s
         width = LONGEST * (1 - (1 - SHORTEST) * i / ascent) * (length / 8) ** 0.5
         theta = (theta + width * scale * step).clamp(-reach, reach)
     gain = (best - classical).repeat_interleave(length).double().numpy()
-    family = np.repeat([float(list(FAMILIES).index(e.family)) for e in exercises], length)
+    family = np.repeat([float(list(ALL).index(e.family)) for e in exercises], length)
     targets, sizes = (t.flatten(0, 1).numpy() for t in (chosen, mattered))
     return Lessons(np.concatenate(seen), targets, sizes, gain, family, np.full(len(family), float(length)))
 

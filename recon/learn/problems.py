@@ -107,21 +107,23 @@ def transmission(rng: np.random.Generator, size: int) -> tuple[Any, None]:
     return ops.Transmission(depth, counts=_log_uniform(rng, 30, 3000)), None
 
 
-FAMILIES: dict[str, Callable[[np.random.Generator, int], tuple[Any, float | None]]] = {
+Family = Callable[[np.random.Generator, int], tuple[Any, float | None]]
+"""``(rng, size) -> (operator, noise level)`` for square images of about that size; no level where photons count."""
+
+FAMILIES: dict[str, Family] = {
     "blur": blur,
     "inpainting": inpainting,
     "superresolution": superresolution,
     "mri": mri,
     "shading": shading,
     "patterns": patterns,
-    "saturation": saturation,
-    "gamma": gamma,
-    "transmission": transmission,
 }
-"""By name: ``(rng, size) -> (operator, noise level)`` for square images of about that size.
+"""Those that teach."""
 
-The level is None where photons are counted.
-"""
+NONLINEAR: dict[str, Family] = {"saturation": saturation, "gamma": gamma, "transmission": transmission}
+"""Those that are solved by what the others taught: among the lessons they spoiled what masks and patterns need."""
+
+ALL = FAMILIES | NONLINEAR
 
 
 def noise_model(sigma: float | None) -> Gaussian | Poisson:
