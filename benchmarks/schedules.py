@@ -217,7 +217,9 @@ def closed(families: Sequence[str] = ()) -> None:
     print(f"4 steps under the oracle: mean {four.mean():.2f} dB, at most 0.3; worst {four.max():.2f}")
     for name in ("dpir-8", "risk", "rule", "const-8"):
         loss = table[:, -1] - table[:, COLUMNS.index(name)]
-        print(f"{name} under the oracle: mean {np.nanmean(loss):.2f} dB, worst {np.nanmax(loss):.2f}")
+        loss = loss[np.isfinite(loss)]
+        if len(loss):
+            print(f"{name} under the oracle: mean {loss.mean():.2f} dB, worst {loss.max():.2f}, of {len(loss)}")
     learned, classical = np.sum(times, axis=0)
     print(f"processor time of 8 steps: learned {learned:.2f} s, classical {classical:.2f} s")
 
