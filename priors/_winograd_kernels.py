@@ -149,15 +149,21 @@ def double(
 
 
 @njit(**_FAST)
+def _inside(i: int, size: int) -> int:
+    """A position, mirrored at the last one."""
+    return i if i < size else max(2 * (size - 1) - i, 0)
+
+
+@njit(**_FAST)
 def read_pixels(k: int, jobs: int, image: np.ndarray, level: float, y: np.ndarray, shape: Shape) -> None:
-    """Blocks of 2 x 2 pixels and the noise level as LANES channels; beyond its end the image is continued."""
+    """Blocks of 2 x 2 pixels and the noise level as LANES channels; beyond its end the image is mirrored."""
     channels, rows, columns = image.shape
     for i in range(shape[0] * k // jobs, shape[0] * (k + 1) // jobs):
         for j in range(shape[1]):
             at = ((i + 1) * _pitch(shape[1]) + j + 1) * LANES
             for c in range(channels):
                 for pixel in range(4):
-                    row, column = min(2 * i + pixel // 2, rows - 1), min(2 * j + pixel % 2, columns - 1)
+                    row, column = _inside(2 * i + pixel // 2, rows), _inside(2 * j + pixel % 2, columns)
                     y[at + 4 * c + pixel] = image[c, row, column]
             y[at + 4 * channels] = level
 

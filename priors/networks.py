@@ -127,8 +127,7 @@ class UNet(nn.Module):
     def noise(self, v: Tensor, sigma: Tensor) -> Tensor:
         """The noise that the network sees in the images."""
         rows, columns = self._check(v, sigma)
-        multiple = self.architecture.multiple
-        image = functional.pad(v, (0, -columns % multiple, 0, -rows % multiple), mode="replicate")
+        image = _mirrored(v, self.architecture.multiple)
         return _pixels(self._features(image, sigma))[..., :rows, :columns]
 
     def _features(self, image: Tensor, sigma: Tensor) -> Tensor:
@@ -212,6 +211,19 @@ def _pixels(x: Tensor) -> Tensor:
     """``pixel_shuffle``, which is slow where channels come last, as here."""
     blocks = x.permute(0, 2, 3, 1).unflatten(-1, (-1, UNSHUFFLE, UNSHUFFLE))
     return blocks.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
+def _mirrored(v: Tensor, multiple: int) -> Tensor:
+    """Images continued to a multiple of so many pixels.
+
+    Mirrored noise looks like noise. The last row, repeated, looks like an edge: that cost 0.05 to 0.2 dB on images of
+    321 x 481 pixels.
+    """
+    for axis in (-2, -1):
+        size = v.shape[axis]
+        beyond = size - 2 - torch.arange(-size % multiple, device=v.device)
+        v = torch.cat((v, v.index_select(axis, beyond.clamp(min=0))), axis) if len(beyond) else v
+    return v
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:

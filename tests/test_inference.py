@@ -35,6 +35,14 @@ def grey() -> UNet:
 SHAPES = [(1, 1, 64, 64), (3, 1, 40, 56), (1, 1, 37, 75), (2, 1, 1, 1)]
 
 
+@pytest.mark.parametrize("shape", [(37, 75), (64, 9)])
+def test_images_are_mirrored_up_to_a_multiple(grey: UNet, shape: tuple[int, int]) -> None:
+    v, sigma = torch.randn(1, 1, *shape), torch.ones(1)
+    longer = torch.nn.functional.pad(v, (0, -shape[1] % 8, 0, -shape[0] % 8), mode="reflect")
+    expected = grey.noise(longer, sigma)[..., : shape[0], : shape[1]]
+    assert torch.equal(grey.noise(v, sigma), expected)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fused_blocks_are_the_plain_network(grey: UNet, shape: tuple[int, ...]) -> None:
     v, sigma = torch.randn(shape), torch.linspace(0.5, 1.0, shape[0])
