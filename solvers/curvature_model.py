@@ -31,7 +31,7 @@ class CurvatureModel:
 
     spectrum: Array  # eigenvalues of P at the frequencies in use
     ndim: int  # axes of an image
-    W: Array | None = None  # (directions, 2, *shape): P d and G d
+    W: tuple[Array, ...] = ()  # P d and G d of each direction in turn: an array each, none of which is ever copied
     P: Any = None  # D^T P D
     G: Any = None  # D^T G D
     count: int = 0  # directions measured so far, those forgotten included
@@ -43,7 +43,7 @@ class CurvatureModel:
             return self
         scale = curvature**-0.5
         d = scale * d
-        W = _appended(self.W, arrays.namespace(d).stack([self._convolved(d), scale * Gd]), memory)
+        W = (*self.W, self._convolved(d), scale * Gd)[-2 * memory :]
         products = _products(W, d)
         P, G = (_bordered(old, products[i::2], memory) for i, old in enumerate((self.P, self.G)))
         return replace(self, W=W, P=P, G=G, count=self.count + 1)
@@ -59,29 +59,27 @@ class CurvatureModel:
     def __call__(self, v: Array) -> Array:
         """``H v``."""
         out = self._convolved(v)
-        if self.W is None:
+        if not self.W:
             return out
         xp, products = arrays.namespace(self.P), _products(self.W, v)
         down, up = (xp.linalg.solve(_ridged(m), products[i::2]) for i, m in enumerate((self.P, self.G)))
-        return out + _combined(xp.stack([-down, up], 1).reshape(-1), self.W)
+        return added(out, xp.stack([-down, up], 1).reshape(-1), self.W)
 
     def inverse(self, reciprocal: Array, before: ModelInverse | None = None) -> ModelInverse:
         """``(H + Q)^-1`` for a convolution Q, given the reciprocal spectrum of ``P + Q``.
 
         It follows quickly from that of this model without its last direction, next to the same Q: ``before``, or not.
         """
-        if self.W is None:
+        if not self.W:
             return ModelInverse(self, reciprocal)
-        if before is None or before.reciprocal is not reciprocal or before.model.count + 1 != self.count:
-            MW = _stacked_filter(self.W, reciprocal, self.ndim)
-            return self._inverse(reciprocal, MW, _products(self.W, MW))
-        memory = len(self.W)
-        new = filtered(self.W[-1], reciprocal, self.ndim)
-        MW = _appended(before.MW, new, memory)
-        border = _products(self.W, new[None])
-        return self._inverse(reciprocal, MW, _bordered(before.small, border, memory))
+        follows = before is not None and before.reciprocal is reciprocal and before.model.count + 1 == self.count
+        known = before.MW[2 - len(self.W) :] if follows and len(self.W) > 2 else ()  # type: ignore[union-attr]
+        new = tuple(filtered(w, reciprocal, self.ndim) for w in self.W[len(known) :])
+        border = arrays.namespace(self.P).stack([_products(self.W, row) for row in new], 1)
+        small = _bordered(before.small if known else None, border, len(self.W) // 2)  # type: ignore[union-attr]
+        return self._inverse(reciprocal, (*known, *new), small)
 
-    def _inverse(self, reciprocal: Array, MW: Array, small: Any) -> ModelInverse:
+    def _inverse(self, reciprocal: Array, MW: tuple[Array, ...], small: Any) -> ModelInverse:
         P, G = _ridged(self.P), _ridged(self.G)
         xp = arrays.namespace(P)
         system = small + xp.kron(-P, _corner(P, 0)) + xp.kron(G, _corner(P, 1))
@@ -97,16 +95,16 @@ class ModelInverse:
 
     model: CurvatureModel
     reciprocal: Array  # spectrum of (P + Q)^-1
-    MW: Array | None = None  # (P + Q)^-1 W
+    MW: tuple[Array, ...] = ()  # (P + Q)^-1 W
     small: Any = None  # W^T (P + Q)^-1 W
     system: Any = None  # the same plus the inverse of what W is weighted with in H
 
     def __call__(self, r: Array) -> Array:
         u = filtered(r, self.reciprocal, self.model.ndim)
-        if self.MW is None:
+        if not self.MW:
             return u
         coefficients = arrays.namespace(self.system).linalg.solve(self.system, _products(self.model.W, u))
-        return u - _combined(coefficients, self.MW)
+        return added(u, -coefficients, self.MW)
 
 
 def impulse_response(operator: Any, like: Array) -> np.ndarray:
@@ -196,17 +194,6 @@ def filtered(v: Array, spectrum: Array, ndim: int) -> Array:
     return arrays.irfftn(arrays.rfftn(v, axes) * spectrum, tuple(v.shape[-ndim:]), axes)
 
 
-def _appended(stack: Array | None, a: Array, memory: int) -> Array:
-    if stack is None:
-        return a[None]
-    return arrays.namespace(a).concatenate([stack[1:] if len(stack) >= memory else stack, a[None]])
-
-
-def _stacked_filter(stack: Array, spectrum: Array, ndim: int) -> Array:
-    """A convolution of stacked images, one after the other: together they would leave the cache."""
-    return arrays.namespace(stack).stack([filtered(part, spectrum, ndim) for part in stack])
-
-
 def _bordered(matrix: Any, border: Any, memory: int) -> Any:
     """A symmetric matrix with a new last row and column, or as many as ``border`` has columns."""
     xp = arrays.namespace(border)
@@ -241,22 +228,18 @@ def _corner(like: Any, i: int) -> Any:
     return arrays.asarray(corner, like)
 
 
-def _flat(x: Array, rows: int) -> Array:
-    """Real numbers of each of the stacked images."""
-    if arrays.is_complex(x):
-        x = arrays.namespace(x).stack([x.real, x.imag], -1) if arrays.is_torch(x) else x.view(x.real.dtype)
-    return x.reshape(rows, -1)
+def _products(stack: Sequence[Array], x: Array) -> Any:
+    """Real inner products of each of several images with one, in double precision."""
+    # One after the other: a matrix product wakes threads, which on few processors takes longer than all the sums.
+    found = [arrays.dot(row, x) for row in stack]
+    return arrays.namespace(x).stack(found).double() if arrays.is_torch(x) else np.array(found)
 
 
-def _products(stack: Any, x: Array) -> Any:
-    """Real inner products of ``W``, row by row, with an image, or with each of such a stack, in double precision."""
-    rows = _flat(stack, 2 * len(stack))
-    found = rows @ _flat(x, 2 * len(x)).T if x.ndim == stack.ndim else rows @ _flat(x, 1)[0]
-    return found.double() if arrays.is_torch(found) else found.astype(float)
-
-
-def _combined(coefficients: Any, stack: Any) -> Array:
-    """The linear combination of the images of ``W``."""
-    xp = arrays.namespace(stack)
-    weights = coefficients.to(stack.dtype) if arrays.is_torch(stack) else coefficients.astype(stack.real.dtype)
-    return xp.tensordot(weights, stack.reshape(-1, *stack.shape[2:]), 1)
+def added(x: Array, coefficients: Any, stack: Sequence[Array]) -> Array:
+    """``x`` plus a linear combination of several images."""
+    if arrays.is_torch(x):
+        return sum((c * row for c, row in zip(coefficients.to(x.dtype), stack, strict=True)), x)
+    out, part = x.copy(), np.empty_like(x)
+    for c, row in zip(coefficients.tolist(), stack, strict=True):
+        out += np.multiply(row, c, out=part)
+    return out

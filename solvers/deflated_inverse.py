@@ -11,12 +11,15 @@ linear over the complex numbers, so is the span of D.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.curvature_model import added
 
 RIDGE = 1e-6  # of the small matrix, relative to its mean diagonal: directions may be nearly dependent
 STEPS = 2  # of conjugate gradients, where the filter is no periodic convolution
@@ -27,8 +30,8 @@ LEAST = 0.01  # eigenvalue of the filter that precedes them, over the largest
 class Directions:
     """Images D, scaled to norm 1, and ``A^H A D``; leading batch axes make one block-diagonal system."""
 
-    D: Array | None = None  # (directions, *shape)
-    G: Array | None = None  # A^H A of each
+    D: tuple[Array, ...] = ()  # an array each, none of which is ever copied
+    G: tuple[Array, ...] = ()  # A^H A of each
     DD: Any = None  # D^H D, in double precision
     DG: Any = None  # D^H A^H A D
 
@@ -37,20 +40,20 @@ class Directions:
         size = arrays.to_float(arrays.norm(d))
         if not (size > 0 and math.isfinite(size)):
             return self
-        D, G = (_appended(old, new / size, memory) for old, new in ((self.D, d), (self.G, Gd)))
+        D, G = ((*old, new / size)[-memory:] for old, new in ((self.D, d), (self.G, Gd)))
         DD, DG = (_bordered(old, _products(D, last), memory) for old, last in ((self.DD, D[-1]), (self.DG, G[-1])))
         return Directions(D, G, DD, DG)
 
     def inverse(self, r: Array, rho: float, approximate: Callable[[Array], Array]) -> Array:
         """``(A^H A + rho)^-1 r`` along the directions, ``approximate`` across them."""
-        if self.D is None or self.G is None:
+        if not self.D:
             return approximate(r)
         xp, small = arrays.namespace(self.DD), self.DG + rho * self.DD
         small = small + RIDGE * xp.diagonal(small).real.mean() * xp.diag(xp.ones_like(xp.diagonal(small)))
         c = xp.linalg.solve(small, _products(self.D, r))
-        u = approximate(r - _combined(c, self.G) - rho * _combined(c, self.D))
+        u = approximate(added(added(r, -c, self.G), -rho * c, self.D))
         e = xp.linalg.solve(small, _products(self.G, u) + rho * _products(self.D, u))
-        return u + _combined(c - e, self.D)
+        return added(u, c - e, self.D)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,6 @@ def filter_of(spectrum: Array, shape: tuple[int, ...], like: Array) -> Filter:
     return Filter(used, grid, shape, max(arrays.to_float(unit), 1e-30))
 
 
-def _appended(stack: Array | None, a: Array, memory: int) -> Array:
-    if stack is None:
-        return a[None]
-    return arrays.namespace(a).concatenate([stack[1:] if len(stack) >= memory else stack, a[None]])
-
-
 def _bordered(matrix: Any, border: Any, memory: int) -> Any:
     """A Hermitian matrix with a new last row and column."""
     xp = arrays.namespace(border)
@@ -124,14 +121,11 @@ def _bordered(matrix: Any, border: Any, memory: int) -> Any:
     return xp.concatenate([xp.concatenate([kept, border[:-1, None]], 1), border.conj()[None]], 0)
 
 
-def _products(stack: Any, x: Array) -> Any:
-    """Inner products of the stacked images with one, in double precision."""
-    found = (stack.reshape(len(stack), -1) @ x.reshape(-1).conj()).conj()
-    wide = {True: "complex128", False: "float64"}[arrays.is_complex(found)]
-    return found.to(getattr(arrays.namespace(found), wide)) if arrays.is_torch(found) else found.astype(wide)
-
-
-def _combined(coefficients: Any, stack: Any) -> Array:
-    """The linear combination of the stacked images."""
-    weights = coefficients.to(stack.dtype) if arrays.is_torch(stack) else coefficients.astype(stack.dtype)
-    return (weights @ stack.reshape(len(stack), -1)).reshape(stack.shape[1:])
+def _products(stack: Sequence[Array], x: Array) -> Any:
+    """Inner products of several images with one, in double precision."""
+    if arrays.is_torch(x):
+        xp, flat = arrays.namespace(x), x.reshape(-1)
+        found = xp.stack([xp.vdot(row.reshape(-1), flat) for row in stack])
+        return found.to(xp.complex128 if arrays.is_complex(x) else xp.float64)
+    # One after the other: a matrix product wakes threads, which on few processors takes longer than all the sums.
+    return np.array([np.vdot(row, x) for row in stack]).astype(np.result_type(x.dtype, np.float64))

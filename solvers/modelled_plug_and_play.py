@@ -121,7 +121,7 @@ class ModelledDPIR(DPIR):
 
     def _model(self, measured: Directions) -> Filter:
         """The same, or what was measured says."""
-        if self._known is not None or measured.D is None or measured.G is None:
+        if self._known is not None or not measured.D:
             return self._known or self._flat
         spectrum = measured_spectrum(self.data.operator, list(zip(measured.D, measured.G, strict=True)), 0.0)
         return filter_of(spectrum, tuple(self.data.operator.in_shape), self._back)

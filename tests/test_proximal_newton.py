@@ -174,7 +174,7 @@ def test_a_batch_of_two_problems_is_solved_together(scan):
         state = algorithm.step(state, k)
     assert np.linalg.norm(state.x[0] - answer) <= 1e-2 * np.linalg.norm(answer)
     single = ProximalNewton(data, TotalVariation(), 2e-4).restart(state, 2e-4, item=0)
-    assert single.x.shape == answer.shape and single.model.W is None
+    assert single.x.shape == answer.shape and not single.model.W
 
 
 def test_unrolled_in_torch_it_is_the_same(scan):
