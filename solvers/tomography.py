@@ -35,7 +35,7 @@ class _Passes(Regularised):
 
     def __post_init__(self) -> None:
         name, operator = type(self).__name__, self.data.operator
-        if not getattr(operator, "nonnegative", False):
+        if not getattr(operator, "nonnegative_but_rounding", getattr(operator, "nonnegative", False)):
             raise ArgumentError(
                 f"the operator is {operator!r}, which is not known to be non-negative; {name} divides by its sums over "
                 "rows and columns. Use CGLS, LSQR or FISTA."
@@ -169,6 +169,8 @@ class SART(SIRT):
 class MLEM(_Passes):
     """Maximum likelihood of photon counts ``y ~ Poisson(A x + b)`` by expectation maximisation; ``x >= 0`` throughout.
 
+    With a blur this is Richardson's and Lucy's deconvolution.
+
     Parameters
     ----------
     data, prior, strength
@@ -185,7 +187,7 @@ class MLEM(_Passes):
     References
     ----------
     L. A. Shepp, Y. Vardi, "Maximum likelihood reconstruction for emission tomography", IEEE Trans. Med. Imaging 1
-    (1982).
+    (1982). W. H. Richardson, J. Opt. Soc. Am. 62 (1972); L. B. Lucy, Astron. J. 79 (1974).
 
     Examples
     --------
@@ -225,7 +227,9 @@ class MLEM(_Passes):
         part, columns = prepared
         mean = part.operator(x) + part.background
         least = arrays.eps(x) * max(arrays.to_float(mean.max()), 1e-30)
-        return x * columns * part.operator.adjoint(part.y / arrays.namespace(mean).clip(mean, min=least))
+        xp = arrays.namespace(mean)
+        back = part.operator.adjoint(part.y / xp.clip(mean, min=least))
+        return x * columns * xp.clip(back, min=0)  # transforms round some zeros to less
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import scipy.optimize
 
 import solvers
 from priors import Box, NonNegative, Tikhonov, TotalVariation, Zero
-from recon.operators import ConeBeam, FanBeam, Mask, ParallelBeam, from_matrix
+from recon.operators import Blur, ConeBeam, FanBeam, Mask, ParallelBeam, from_matrix
 from solvers import (
     MLEM,
     OSEM,
@@ -71,6 +72,35 @@ def test_each_pass_of_mlem_is_likelier_and_keeps_the_counts():
         seen = COUNTS[SCAN(np.ones(SHAPE)) > 0].sum()
         assert SCAN(state.x).sum() == pytest.approx(seen, rel=1e-10)
     assert (np.diff(values) < 0).all()
+
+
+def test_of_a_blur_it_is_the_deconvolution_of_richardson_and_lucy():
+    stars, psf = np.zeros((24, 24)), np.outer([1.0, 3, 2], [1.0, 2, 3, 1])
+    stars[RNG.integers(24, size=12), RNG.integers(24, size=12)] = 100.0
+    psf /= psf.sum()
+    counts = RNG.poisson(scipy.ndimage.convolve(stars, psf, mode="wrap") + 0.1).astype(float)
+    expected = np.ones((24, 24))
+    for _ in range(30):
+        ratio = counts / (scipy.ndimage.convolve(expected, psf, mode="wrap") + 0.1)
+        expected *= scipy.ndimage.correlate(ratio, psf, mode="wrap")  # both read the PSF about the entry k // 2
+    for method in ("fft", "direct"):
+        data = PoissonLikelihood(Blur(psf, (24, 24), method=method), counts, 0.1)
+        np.testing.assert_allclose(unroll(MLEM(data, Zero(), 0.0), np.ones((24, 24)), 30), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", [MLEM, OSEM])
+def test_what_transforms_round_below_zero_does_not_reach_the_image(solver):
+    psf, dots = np.ones((5, 5)) / 25, np.zeros((16, 16), np.float32)
+    dots[3, 4] = dots[11, 9] = 1e4
+    for boundary in ("periodic", "reflecting", "unknown"):
+        found = {}
+        for method, dtype in (("fft", np.float32), ("direct", np.float64)):
+            operator = 2 * Mask(np.indices((16, 16)).sum(0) % 3 > 0) @ Blur(psf, (16, 16), boundary, method)
+            picture = np.pad(dots.astype(dtype), [(0, n - 16) for n in operator.in_shape])
+            data = PoissonLikelihood(operator, np.maximum(operator(picture), 0))
+            found[method] = unroll(solver(data, Zero(), 0.0), np.ones_like(picture), 50)
+        assert found["fft"].min() >= 0
+        np.testing.assert_allclose(found["fft"], found["direct"], atol=1e-3 * found["direct"].max())
 
 
 def test_ordered_subsets_do_in_one_pass_what_takes_the_whole_several():
@@ -169,6 +199,9 @@ def test_what_they_cannot_do_is_refused_with_the_remedy():
         data = PoissonLikelihood(signed, np.ones(4)) if solver in (MLEM, OSEM) else LeastSquares(signed, np.ones(4))
         with pytest.raises(ArgumentError, match=r"not known to be non-negative.*CGLS"):
             solver(data, Zero(), 0.0)
+        for operator in (Blur(np.array([[-1.0, 3.0, -1.0]]), (4, 4)), -1.0 * Blur(np.ones((2, 2)), (4, 4))):
+            with pytest.raises(ArgumentError, match="not known to be non-negative"):
+                solver(type(data)(operator, np.ones((4, 4))), Zero(), 0.0)
     with pytest.raises(ArgumentError, match=r"takes none but bounds.*StochasticPDHG"):
         SIRT(LeastSquares(SCAN, Y), TotalVariation(2), 1.0)
     with pytest.raises(ArgumentError, match=r"takes photon counts.*SIRT"):

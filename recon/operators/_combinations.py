@@ -73,6 +73,10 @@ class Combined(LinearOperator):
         self.costly = any(part.costly for part in parts)
         self.batch_shape = max((part.batch_shape for part in parts), key=len)
 
+    @property
+    def nonnegative_but_rounding(self) -> bool:
+        return all(part.nonnegative_but_rounding for part in self.parts)
+
     def _kinds(self) -> tuple[Kind, Kind | None]:
         """``kind`` and ``out_kind``, where the parts take and give arrays of one kind."""
         kind = joint_kind(self.parts)
@@ -258,8 +262,13 @@ class Scaled(Combined):
                 raise DTypeError(f"factor is {factor}; {operator!r} gives real arrays. Scale it by a real number.")
             self.kind = "complex" if self.kind == "any" else self.kind
         self.factor = factor
-        self.nonnegative = operator.nonnegative and bool(np.isreal(factor) and np.real(factor) >= 0)
+        self._keeps_sign = bool(np.isreal(factor) and np.real(factor) >= 0)
+        self.nonnegative = operator.nonnegative and self._keeps_sign
         self.sampling, self.pointwise = operator.sampling, operator.pointwise
+
+    @property
+    def nonnegative_but_rounding(self) -> bool:
+        return self._keeps_sign and super().nonnegative_but_rounding
 
     def _apply(self, x: Array) -> Array:
         return scaled(self.parts[0](x), self.factor)

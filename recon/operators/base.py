@@ -223,6 +223,11 @@ class LinearOperator(Operator):
                 return math.sqrt(max(float(eigenvalues.double.max()), 0.0))
         return self._certified_norm
 
+    @property
+    def nonnegative_but_rounding(self) -> bool:
+        """Whether every entry of the matrix is >= 0, though transforms round some products of it below zero."""
+        return self.nonnegative
+
     @cached_property
     def _certified_norm(self) -> float:
         return self._iterate_norm()

@@ -165,6 +165,10 @@ class Blur(Parametrised, LinearOperator):
             return upper
         return lanczos_norm(self.gram, self.in_shape, upper=upper)
 
+    @property
+    def nonnegative_but_rounding(self) -> bool:
+        return bool(self.psf.min() >= 0)
+
     def _reached(self) -> float:
         """Lower bound of the norm, from the strongest frequency under a window that fades out towards the edges."""
         peak = np.unravel_index(np.argmax(self._blur._diagonalised.eigenvalues), self.in_shape)
