@@ -8,6 +8,7 @@ import json
 import pickle
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,16 @@ def test_every_unit_gives_the_same_image(scale: float, offset: float) -> None:
     v = noisy(scene()).astype(np.float64)
     other = SINGLE(scale * v + offset, scale * SIGMA)
     assert np.abs((other - offset) / scale - SINGLE(v, SIGMA)).max() < 1e-5
+
+
+def test_for_quality_the_answer_turns_with_the_image() -> None:
+    quality, v = Denoiser("quality", precision="float32"), noisy(scene())
+    found = quality(v, SIGMA)
+    for turned, back in ((np.rot90, partial(np.rot90, k=-1)), (np.fliplr, np.fliplr)):
+        assert np.abs(back(quality(turned(v).copy(), SIGMA)) - found).max() < 1e-5
+        assert np.abs(back(SINGLE(turned(v).copy(), SIGMA)) - SINGLE(v, SIGMA)).max() > 1e-3
+    errors = [psnr(np.rot90(SINGLE(np.rot90(v, k).copy(), SIGMA), -k), scene()) for k in range(4)]
+    assert psnr(found, scene()) > np.mean(errors)
 
 
 def test_half_precision_costs_little() -> None:
