@@ -87,11 +87,11 @@ class Problem:
         return psnr(self.truth, unroll(algorithm, start, algorithm.length))
 
 
-def problems(family: str, count: int = 4) -> list[Problem]:
+def problems(family: str, count: int = 4, side: int = SIZE, first: int = 0) -> list[Problem]:
     """Seeded problems of one family, on crops of photographs and slices."""
     found, number = [], list(ALL).index(family)
-    size = SIZES.get(family, SIZE)
-    for i in range(count):
+    size = SIZES.get(family, SIZE) * side // SIZE
+    for i in range(first, count):
         rng = np.random.default_rng((7, number, i))
         name = "mri" if family == "mri" else SETS[i % len(SETS)]
         pictures = data.images(name)
@@ -108,11 +108,16 @@ def problems(family: str, count: int = 4) -> list[Problem]:
 
 def oracle(problem: Problem) -> tuple[float, int, float, str]:
     """Best PSNR of the classical schedule, its steps, its factor of the weight and its start."""
-    return max((*_climbed(problem, from_tv), "TV" if from_tv else "guess") for from_tv in (False, True))
+    best: list[tuple[float, int, float, str]] = []
+    for from_tv in (False, True):
+        found = climbed(problem, from_tv)
+        power, length = max(found, key=lambda key: found[key])
+        best.append((found[power, length], length, 2.0**power, "TV" if from_tv else "guess"))
+    return max(best)
 
 
-def _climbed(problem: Problem, from_tv: bool) -> tuple[float, int, float]:
-    """The same from one start: the weight is climbed for each number of steps."""
+def climbed(problem: Problem, from_tv: bool) -> dict[tuple[int, int], float]:
+    """PSNR by power of two of the weight and by steps, from one start; the weight is climbed for each number."""
     found: dict[tuple[int, int], float] = {}
     start = problem.start if from_tv else problem.guess
 
@@ -128,8 +133,7 @@ def _climbed(problem: Problem, from_tv: bool) -> tuple[float, int, float]:
             continue
         while not (at(power, length) >= at(power - 1, length) and at(power, length) >= at(power + 1, length)):
             power += 1 if at(power + 1, length) > at(power - 1, length) else -1
-    best = max(found, key=lambda key: found[key])
-    return found[best], best[1], 2.0 ** best[0]
+    return found
 
 
 def by_risk(problem: Problem) -> float:

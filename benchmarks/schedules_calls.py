@@ -239,8 +239,8 @@ def classical_plug(problem: Costly, counted: Any, denoiser: Any, factor: float) 
     step = 1 / norm**2
     admm = ADMM(measured, prior, strength / level**2, scale=1.0, balance=False, relaxation=1.0)
     return {
-        "admm, 8 cg": admm,
-        "admm, 2 cg": replace(admm, cg_iterations=2),
+        "admm, 2 cg": admm,
+        "admm, 8 cg": replace(admm, cg_iterations=8),
         "admm, 1 cg": replace(admm, cg_iterations=1),
         "nesterov": FISTA(measured, prior, strength, step_size=step),
         "barzilai-borwein": BarzilaiBorwein(measured, lambda v: prior.prox(v, 1.0), norm),
@@ -286,7 +286,7 @@ def compare_plug(problem: Costly, denoiser: Any, steps: int) -> tuple[dict[str, 
         for factor in LEVELS
         for name, algorithm in classical_plug(problem, counter.operator, denoiser, factor).items()
     }
-    reference = followed(problem, counter, peers["admm, 8 cg"], math.inf, steps)
+    reference = followed(problem, counter, peers["admm, 2 cg"], math.inf, steps)
     goal = reference.last - DECIBELS
     runs: dict[str, Run] = {}
     for name, algorithm in peers.items():

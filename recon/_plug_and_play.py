@@ -107,8 +107,8 @@ class BuildDPIR:
 
 
 MODELLED_STEPS = "a denoiser where products are costly: one product a step, a model of the data for the rest"
-MODELLED: dict[str, Any] = {"length": 16, "momentum": MOMENTUM_UNSEEN, "inner": 1}
-MODELLED_ENOUGH: dict[str, Any] = {"length": 6, "momentum": 0.0, "inner": 1}
+MODELLED: dict[str, Any] = {"length": 16, "momentum": MOMENTUM_UNSEEN, "begin": 0, "inner": 1}
+MODELLED_ENOUGH: dict[str, Any] = {"length": 6, "momentum": 0.0, "begin": 0, "inner": 1}
 
 
 def takes_modelled_steps(prior: Any, operator: Any) -> bool:

@@ -1,14 +1,15 @@
-"""Plug-and-play restoration that spends one forward and one adjoint on several denoisings.
+"""Plug-and-play restoration that knows what a product costs beside a denoising.
 
-    d    <- (H + rho_k I)^-1 (A^H y + rho_k z - (A^H A + rho_k I) x)
-    x    <- x + t d,    t minimises 1/2 |A x - y|^2 + rho_k/2 |x - z|^2 along d
-    H    <- H with A^H A d
-    z    <- D(x, sigma_k), and some times more with x + d for x, which calls no operator
+    d    <- (H + rho_k I)^-1 (A^H y + rho_k z - (A^H A + rho_k I) fit)
+    fit  <- fit + t d,    t minimises 1/2 |A x - y|^2 + rho_k/2 |x - z|^2 along d;    H <- H with A^H A d
+    z    <- D(fit, sigma_k), and some times more with fit + d for fit, which calls no operator
+    x    <- z + answer (fit - z),    fit being that near z
 
-The data step of :class:`solvers.DPIR` is one quasi-Newton step from the last one, on a model of ``A^H A`` that is exact
-along every direction measured so far (:class:`solvers.deflated_inverse.Directions`) and a convolution across them: what
-the operator says that an impulse becomes on average (``mean_response``), or else the convolution that fits best what
-was measured so far. Both cost no call. Some steps on the model also precede the first product.
+The data step of :class:`solvers.DPIR` is one quasi-Newton step or a few from the last one, on a model of ``A^H A`` that
+is exact along every direction measured so far (:class:`solvers.deflated_inverse.Directions`) and a convolution across
+them: what the operator says that an impulse becomes on average (``mean_response``), or else the convolution that fits
+best what was measured so far. Both cost no call. Where products are costly one of them serves several denoisings, where
+denoisings are, several products serve one.
 """
 
 from __future__ import annotations
@@ -24,44 +25,49 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.curvature_model import descended, measured_spectrum
 from solvers.deflated_inverse import Directions, Filter, filter_of
+from solvers.errors import ArgumentError
 from solvers.plug_and_play import DPIR, FIRST_LEVEL
 from solvers.problem_features import log_ratio
 from solvers.validation import positive_float, positive_int
 
 FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.003, 0.4, 0.4
 FEATURES = ("noise", "mean", "measured", "complex")
-OUTPUTS = {"weight": 3.0, "level": 1.5, "floor": 3.0}
-"""Largest logarithms of learned factors of the strength, the last level and the floor."""
+LEAST_ANSWER = 0.15  # share of the data step in the image that is worth its products
+OUTPUTS = {"weight": 3.0, "level": 1.5, "answer": 1.5}
+"""Largest logarithms of learned factors of the strength and the last level; ``answer`` is no logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelledDPIRState:
     """State of :class:`ModelledDPIR`."""
 
-    x: Array  # image: what the denoiser returned
+    x: Array  # image
+    z: Array  # what the denoiser returned
     before: Array  # the one before
     start: Array  # where the run began
     first: float  # first level of the denoiser
     last: float  # its last level
     weight: float  # strength, times what is learned
     floor: float  # least eigenvalue of the model that is trusted, over its unit
-    fit: Array  # image near the last one that explains the data
+    answer: float  # share of the data step in the image
+    fit: Array  # image near z that explains the data
     Gfit: Array  # A^H A of it
+    fitted: bool  # whether it is near the last z, or near the one before
     model: Filter  # of the data, across what was measured
     measured: Directions  # and along it
 
 
 @dataclass(frozen=True, eq=False)
 class ModelledDPIR(DPIR):
-    """DPIR for operators without a closed form, at two operator calls a step.
+    """DPIR for operators without a closed form, in few operator calls or few denoisings.
 
     Parameters
     ----------
     data, prior, strength, level, length, first, momentum
         See :class:`DPIR`.
     schedule : callable, optional
-        Features of the problem to logarithms of factors of the strength (``"weight"``), the last level and ``floor``: a
-        :class:`LearnedSchedule`. None leaves them as they are.
+        Features of the problem to logarithms of factors of the strength (``"weight"``) and the last level, and to what
+        is added to ``answer``: a :class:`LearnedSchedule`. None leaves them as they are.
     floor : float, optional
         Least eigenvalue of the model that is trusted: over the largest where the response is given over twice the
         image, else over the mean. None takes one that suits what the model is.
@@ -70,7 +76,11 @@ class ModelledDPIR(DPIR):
     memory : int
         Directions along which the model is exact.
     inner : int
-        Denoisings for each forward and adjoint; all but the first follow a data step on the model alone.
+        Denoisings for each data step; all but the first follow one on the model alone.
+    products : int
+        Quasi-Newton steps in each data step, a forward and an adjoint each.
+    answer : float
+        Share of the data step in the image, from 0 to 1; the rest is what the denoiser returned.
 
     Raises
     ------
@@ -100,6 +110,8 @@ class ModelledDPIR(DPIR):
     begin: int = 1
     memory: int = 20
     inner: int = 4
+    products: int = 1
+    answer: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +120,11 @@ class ModelledDPIR(DPIR):
         positive_int("begin", self.begin, minimum=0)
         positive_int("memory", self.memory)
         positive_int("inner", self.inner)
+        positive_int("products", self.products)
+        if not 0 <= self.answer <= 1:
+            raise ArgumentError(
+                f"answer is {self.answer}; expected a share from 0 to 1. Pass 0 for the denoised image."
+            )
 
     @cached_property
     def _known(self) -> Filter | None:
@@ -147,16 +164,19 @@ class ModelledDPIR(DPIR):
             measured = measured.learned(*pair, self.memory)
         model = self._model(measured)
         spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(max(arrays.size(x), 1))
-        factors = self._factors(model, spread)
-        last, floor = self.level * factors["level"], self._least(model) * factors["floor"]
+        found = self._told(model, spread)
+        last, floor = self.level * math.exp(found["level"]), self._least(model)
         first = self.first if self.first is not None else FIRST_LEVEL * spread
-        weight = self.strength * factors["weight"]
-        return ModelledDPIRState(x, x, x0, max(first, last), last, weight, floor, x, Gx, model, measured)
+        weight, answer = self.strength * math.exp(found["weight"]), min(self.answer + found["answer"], 1.0)
+        answer = answer if answer >= LEAST_ANSWER else 0.0
+        return ModelledDPIRState(
+            x, x, x, x0, max(first, last), last, weight, floor, answer, x, Gx, False, model, measured
+        )
 
-    def _factors(self, model: Filter, spread: float) -> dict[str, float]:
-        """What the schedule makes of the problem; whatever it says, they can be computed with."""
+    def _told(self, model: Filter, spread: float) -> dict[str, float]:
+        """What the schedule makes of the problem; whatever it says, it can be computed with."""
         found = dict(self.schedule(self.features(model, spread))) if self.schedule is not None else {}
-        return {name: math.exp(_bounded(found.get(name, 0.0), bound)) for name, bound in OUTPUTS.items()}
+        return {name: _bounded(found.get(name, 0.0), bound) for name, bound in OUTPUTS.items()}
 
     def features(self, model: Filter, spread: float) -> dict[str, float]:
         """What the schedule is told: numbers free of units, which cost no operator call."""
@@ -177,34 +197,34 @@ class ModelledDPIR(DPIR):
         return self.init(state.start if item is None else state.start[item])
 
     def step(self, state: ModelledDPIRState, k: int) -> ModelledDPIRState:  # type: ignore[override]
-        if k > 0 or self.begin == 0:
-            state = self._denoised_data(state, self.inner * k)
-        else:  # what the first product says is known
-            state = self._denoised_model(state, 0)
-        for i in range(1, self.inner):
-            state = self._denoised_model(state, self.inner * k + i)
-        return state
+        first = self.inner * k
+        state = state if state.fitted else self._fitted(state, first)
+        state = self._denoised_from(state, state.fit, first)
+        for i in range(first + 1, first + self.inner):
+            z, rho, _ = self._ahead(state, i)
+            state = self._denoised_from(state, state.fit + self._direction(state, z, rho), i)
+        if state.answer == 0:
+            return replace(state, x=state.z, fitted=False)
+        state = self._fitted(state, first + self.inner)
+        return replace(state, x=arrays.axpy(state.answer, state.fit - state.z, state.z))
 
-    def _denoised_model(self, state: ModelledDPIRState, i: int) -> ModelledDPIRState:
-        """Denoising ``i``, of what the model of the data says near where the last one led."""
-        z, rho, variance = self._ahead(state, i)
-        return self._next(state, state.fit + self._direction(state, z, rho), variance, i)
+    def _denoised_from(self, state: ModelledDPIRState, fit: Array, i: int) -> ModelledDPIRState:
+        """Denoising ``i``."""
+        return replace(state, z=self._denoised(fit, self._ahead(state, i)[2], i), before=state.z)
 
-    def _denoised_data(self, state: ModelledDPIRState, i: int) -> ModelledDPIRState:
-        """The same, of what the data say along the direction of the model, with what two operator calls tell of it."""
-        z, rho, variance = self._ahead(state, i)
-        state = self._measured(state, z, rho)
-        return self._next(state, state.fit, variance, i)
+    def _fitted(self, state: ModelledDPIRState, i: int) -> ModelledDPIRState:
+        """The data step near what denoisings led to."""
+        z, rho, _ = self._ahead(state, i)
+        for _ in range(self.products):
+            state = self._measured(state, z, rho)
+        return replace(state, fitted=True)
 
     def _ahead(self, state: ModelledDPIRState, i: int) -> tuple[Array, float, float]:
         """Where the last step led, the penalty and the variance that the denoiser is told."""
         share = min(i / max(self.inner * self.length - 1, 1), 1.0)
         variance = (state.first ** (1 - share) * state.last**share) ** 2
-        z = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
+        z = state.z if self.momentum == 0 else arrays.axpy(self.momentum, state.z - state.before, state.z)
         return z, state.weight / variance, variance
-
-    def _next(self, state: ModelledDPIRState, fit: Array, variance: float, i: int) -> ModelledDPIRState:
-        return replace(state, x=self._denoised(fit, variance, i), before=state.x)
 
     def _slope(self, state: ModelledDPIRState, z: Array, rho: float) -> Array:
         return arrays.axpy(rho, z - state.fit, self._back - state.Gfit)
@@ -227,7 +247,7 @@ class ModelledDPIR(DPIR):
         return replace(state, fit=fit, Gfit=Gfit, model=self._model(measured), measured=measured)
 
 
-def _bounded(logarithm: float, bound: float) -> float:
+def _bounded(value: float, bound: float) -> float:
     """Within its bound; 0 where it is no number."""
-    value = float(logarithm)
+    value = float(value)
     return min(max(value, -bound), bound) if math.isfinite(value) else 0.0

@@ -153,8 +153,8 @@ class ProximalNewton(Regularised):
     schedule: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     floor: float = 0.02
     start: int = 3
-    inner: int = 12
-    memory: int = 20
+    inner: int = 6
+    memory: int = 8
     bound: int = 200
 
     def __post_init__(self) -> None:

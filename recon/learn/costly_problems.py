@@ -115,7 +115,12 @@ class Costly:
 
 def costly(family: str, picture: np.ndarray, size: int, rng: np.random.Generator) -> Costly:
     """A problem of a family on the centre of a picture."""
-    operator, sigma = FAMILIES[family](rng, size)
+    return measured(family, FAMILIES[family](rng, size), picture, rng)
+
+
+def measured(family: str, drawn: Drawn, picture: np.ndarray, rng: np.random.Generator) -> Costly:
+    """The problem of an operator and a noise level."""
+    operator, sigma = drawn
     size = operator.in_shape[-1]
     row, column = ((n - size) // 2 for n in picture.shape)
     truth = np.ascontiguousarray(picture[row : row + size, column : column + size], np.float32)

@@ -1,13 +1,16 @@
-"""Training of the schedule of plug-and-play by operator calls: ``python -m recon.learn.modelled_steps``.
+"""Training of the schedules of plug-and-play on a model: ``python -m recon.learn.modelled_steps calls|time``.
 
 A lesson is a random problem on which all settings of a grid were tried: the operator calls that each took until the
-PSNR is within 0.1 dB of a long run of ADMM with conjugate gradients inside, the better of two levels of the denoiser.
-The network is fitted to the table (:mod:`recon.learn.newton_steps`).
+PSNR is within 0.1 dB of a long run of ADMM with conjugate gradients inside.
+One schedule is for few operator calls, with several denoisings for each product, and one for little time where
+denoisings take longest, with several products for each of them, so that calls stand for denoisings. The networks are
+fitted to the tables (:mod:`recon.learn.newton_steps`).
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
@@ -27,69 +30,83 @@ from solvers import ADMM, LeastSquares, ModelledDPIR
 from solvers.modelled_plug_and_play import FEATURES, OUTPUTS
 
 DECIBELS = 0.1
-STEPS, LONG = 12, 100
-LEVELS = (1.0, 2.0)
-"""Of the denoiser in the long runs, over the usual one."""
-MOST = 60
+LONG = 60
+MOST = 300
 """Calls beyond which it makes no difference."""
 LATE = 1.5
 """Calls of a run that does not get there, over those that it took; and as much more for each decibel that it lacks."""
+ANSWERS = (0.0, 0.5, 1.0)
+"""Shares of the data step in the image: one run tells all of them."""
 GRID = tuple(
-    {"weight": math.log(weight), "level": math.log(level), "floor": math.log(floor)}
-    for weight, level, floor in product((0.5, 1.4, 4.0), (0.75, 1.25, 2.1), (0.5, 2.0))
+    {"weight": math.log(weight), "level": math.log(level), "answer": answer}
+    for weight, level, answer in product((0.15, 0.5, 1.5, 4.0), (0.75, 1.25, 2.1), ANSWERS)
 )
-"""Settings tried: logarithms of factors."""
+"""Settings tried: logarithms of factors, and the share."""
 SIDE = 56
 SMALL: dict[str, Any] = {"length": 2, "inner": 4}
 LARGE: dict[str, Any] = {"length": 4, "inner": 2}
+QUICK: dict[str, Any] = {"length": 2, "inner": 1, "products": 2, "momentum": 0.6}
+"""How steps are set up for few calls, on small images and on large ones, and for little time."""
+STEPS = 7
+FIRST = 4.0
+"""First level over the usual last one."""
 LARGEST = 128**2
 """Pixels up to which denoisings cost little beside products, and the model errs little."""
 FAMILIES = ("parallel", "limited", "fan", "coil lines", "coil points", "spokes")
 DENOISER = "fast-grey"
 
 
-def lesson(problem: Costly) -> tuple[list[float], list[float]]:
+def lesson(problem: Costly, quick: bool = False) -> tuple[list[float], list[float]]:
     """Features, and the logarithm of the calls of each setting."""
     denoiser, counter, found = Denoiser(DENOISER), Counter(problem.operator), []
-    goal = max(_long(problem, denoiser, factor) for factor in LEVELS) - DECIBELS
+    goal = _long(problem, denoiser) - DECIBELS
     start, features = np.zeros(problem.operator.in_shape, problem.truth.dtype), {}
 
     def told(setting: dict[str, float], given: dict[str, float]) -> dict[str, float]:
         features.update(given)
         return setting
 
-    for setting in GRID:
-        algorithm = modelled(problem, counter.operator, denoiser, partial(told, setting))
+    for setting in GRID[:: len(ANSWERS)]:
+        algorithm = modelled(problem, counter.operator, denoiser, partial(told, {**setting, "answer": 1.0}), quick)
         counter.calls = 0
-        values = list(trace(algorithm, start, STEPS, problem.truth, counter))
-        found.append(math.log(min(_calls(values, goal), MOST)))
+        looks = list(trace(algorithm, start, STEPS, problem.truth, counter))
+        for i in range(len(ANSWERS)):
+            found.append(math.log(min(_calls([look[i] for look in looks], goal), MOST)))
     return [features[name] for name in FEATURES], found
 
 
-def modelled(problem: Costly, operator: Any, denoiser: Any, schedule: Callable[..., Any] | None) -> ModelledDPIR:
+def modelled(
+    problem: Costly, operator: Any, denoiser: Any, schedule: Callable[..., Any] | None, quick: bool = False
+) -> ModelledDPIR:
     """The algorithm for a problem, with another copy of its operator."""
     noise = Gaussian(problem.sigma)
     level = measured_noise(problem.y, noise) / typical_gain(problem.operator)
     data, strength = LeastSquares(operator, problem.y), usual_strength(problem.y, noise)
-    steps = SMALL if problem.truth.size <= LARGEST else LARGE
-    return ModelledDPIR(data, PlugAndPlay(denoiser), strength, level, schedule=schedule, **steps)
+    steps = QUICK if quick else SMALL if problem.truth.size <= LARGEST else LARGE
+    return ModelledDPIR(data, PlugAndPlay(denoiser), strength, level, first=FIRST * level, schedule=schedule, **steps)
 
 
 def trace(algorithm: Any, start: np.ndarray, steps: int, truth: np.ndarray, counter: Counter) -> Iterator[Any]:
-    """Calls and PSNR after each step."""
+    """Calls and PSNR after each step, by the share of the data step; without one its products are not needed."""
     state = algorithm.init(start)
     for k in range(steps):
         state = algorithm.step(state, k)
-        yield counter.calls, psnr(truth, state.x)
+        yield [
+            (
+                counter.calls - 2 * algorithm.products * (share == 0),
+                psnr(truth, state.z + share * (state.fit - state.z)),
+            )
+            for share in ANSWERS
+        ]
 
 
-def _long(problem: Costly, denoiser: Any, factor: float) -> float:
-    """PSNR of a long run of ADMM at a multiple of the usual level."""
+def _long(problem: Costly, denoiser: Any) -> float:
+    """PSNR of a long run of ADMM."""
     noise = Gaussian(problem.sigma)
-    level = factor * measured_noise(problem.y, noise) / typical_gain(problem.operator)
+    level = measured_noise(problem.y, noise) / typical_gain(problem.operator)
     data, prior = LeastSquares(problem.operator, problem.y), PlugAndPlay(denoiser, level)
     penalty = usual_strength(problem.y, noise) / level**2
-    algorithm = ADMM(data, prior, penalty, scale=1.0, balance=False, relaxation=1.0, cg_iterations=4)
+    algorithm = ADMM(data, prior, penalty, scale=1.0, balance=False, relaxation=1.0)
     state = algorithm.init(first_guess(problem.operator, problem.y))
     for k in range(LONG):
         state = algorithm.step(state, k)
@@ -110,11 +127,15 @@ def _calls(values: list[tuple[int, float]], goal: float) -> float:
     return float(calls[last] + share * (calls[last + 1] - calls[last]))
 
 
-PLUG_AND_PLAY = Study(
-    FEATURES, OUTPUTS, GRID, {"weight": 0.9, "level": 0.5, "floor": 1.2}, lesson, FAMILIES, SIDE,
-    "python -m recon.learn.modelled_steps", (1, 2, 3),
+REACH = {"weight": 0.9, "level": 0.5, "answer": 0.4}
+FEW_CALLS, LITTLE_TIME = (
+    Study(
+        FEATURES, OUTPUTS, GRID, REACH, partial(lesson, quick=name == "time"), FAMILIES, SIDE,
+        f"python -m recon.learn.modelled_steps {name}", (1, 2, 3),
+    )
+    for name in ("calls", "time")
 )  # fmt: skip
 
 
 if __name__ == "__main__":
-    main(PLUG_AND_PLAY)
+    main({"calls": FEW_CALLS, "time": LITTLE_TIME}[sys.argv[1]], sys.argv[2:])

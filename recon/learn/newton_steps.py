@@ -111,11 +111,11 @@ def objective_of(problem: Costly) -> Callable[[Any], float]:
     return lambda x: float(algorithm.objective(np.asarray(x).astype(np.result_type(x.dtype, np.float64))))
 
 
-def least_of(problem: Costly, steps: int = 50) -> float:
+def least_of(problem: Costly, steps: int = 50, inner: int = 16, memory: int = 50) -> float:
     """The minimum, from a long run in double precision."""
     y = problem.y.astype(np.result_type(problem.y.dtype, np.float64))
     algorithm = ProximalNewton(
-        LeastSquares(problem.operator, y), TotalVariation(), problem.strength, inner=16, memory=50
+        LeastSquares(problem.operator, y), TotalVariation(), problem.strength, inner=inner, memory=memory
     )
     state = algorithm.init(np.zeros(problem.operator.in_shape, np.result_type(problem.truth.dtype, np.float64)))
     objective, last = objective_of(problem), math.inf
