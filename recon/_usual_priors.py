@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from recon._nonlinear import is_nonlinear
-from recon.noise import Gaussian
+from recon.noise import Poisson
 from solvers import arrays
 from solvers.arrays import Array
 
@@ -35,8 +35,8 @@ def _against(operator: Any, y: Array, noise: Any) -> str:
         return "torch is not installed"
     if is_nonlinear(operator):
         return "the operator is not linear"
-    if not isinstance(noise, Gaussian):
-        return "the noise is not Gaussian"
+    if isinstance(noise, Poisson) and tuple(y.shape) != tuple(operator.out_shape):
+        return "counts of several images"
     if operator.frames or len(operator.in_shape) != 2 + bool(operator.channels):
         return "the images are not plane"
     pixels = math.prod(operator.in_shape[-2:])

@@ -218,13 +218,16 @@ class PoissonGaussian(NoiseModel):
 
 def weighted(y: Array, operator: Any, sigma: np.ndarray, reason: tuple[str, str], known: bool = True) -> Working:
     """Least squares weighted by ``1 / sigma^2``: the same problem with rows scaled so that the noise is white."""
+    from recon.operators._combinations import Scaled
     from recon.operators.filters import Diagonal
 
     precision = 1.0 / sigma
     # Scaled so that a constant map changes nothing, strength and residual included.
     level = 1.0 / math.sqrt(float(np.mean(precision[precision > 0] ** 2)))
-    whiten = Diagonal(level * precision)
-    return Working(whiten(y), whiten @ operator, Gaussian(level), known, reason)
+    weights, factor = level * precision, 1.0
+    if isinstance(operator, Scaled) and np.isreal(operator.factor):  # one operator for both factors keeps closed forms
+        operator, factor = operator.parts[0], float(np.real(operator.factor))
+    return Working(Diagonal(weights)(y), Diagonal(factor * weights) @ operator, Gaussian(level), known, reason)
 
 
 def _positive_map(name: str, values: Any) -> np.ndarray:

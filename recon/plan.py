@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from recon import _counts
 from recon._arguments import (
     channels_first,
     checked_bounds,
@@ -123,7 +124,6 @@ def prepare(
     limit = DEFAULT_MAX_ITER if max_iter is None else positive_int("max_iter", max_iter)
     goal = DEFAULT_TOL if tol is None else positive_float("tol", tol)
     working = decide_noise(noise, y, operator, channel_axis is not None, decisions)
-    judge = natural_criterion(operator, working.model, working.known)
     operator, model, known = working.operator, working.model, working.known
     y = where_measured(working.y, operator)
     if working.to_domain is not None:
@@ -140,6 +140,11 @@ def prepare(
     why = ""
     if calibration is None and isinstance(prior, str) and prior == "auto":
         prior, why = usual_priors(operator, y, model, start=x0, solver=solver, strength=strength)
+    if _counts.apply(prior, solver, model, y, operator):
+        working = _counts.with_gaussian_noise(working)
+        y, operator, model, known = working.y, working.operator, working.model, working.known
+        decisions["data term"] = Decision(*working.data_term)
+    judge = natural_criterion(operator, model, known)
     several_given = isinstance(prior, (list, tuple))
 
     def planned(prior: Any, solver: Any = solver, strength: Any = strength) -> Plan:

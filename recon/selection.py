@@ -8,7 +8,7 @@ noise level sigma, and the divergence ``div`` of ``y -> A x(y)``,
     held-out  |A' x' - y'|^2 / m'                              where it picks samples: y' are kept back from x'
 
 ``div = b . (A x(y + eps b) - A x(y)) / eps`` for one random sign vector b (Ramani, Blu and Unser 2008): the probe is
-solved beside the measurement, as a batch of two. Poisson counts use the variance-weighted form with ``sigma^2 = y``.
+solved beside the measurement, as a batch of two. Poisson counts use the form with ``sigma^2 = y``.
 
 SURE and GCV judge the predicted measurement. Where ``A`` is a convolution they are carried over to the image: products
 are weighted by ``(A A^H / |A|^2 + PASSED)^-1``, so that every frequency which the operator passes counts alike (after

@@ -32,6 +32,19 @@ from solvers.krylov import RegularisedCG
 from solvers.protocols import Term
 
 
+@pytest.mark.parametrize("peak", [4.0, 40.0])
+def test_few_counts_get_a_strength_near_the_best(peak):
+    truth = np.kron(np.random.default_rng(2).random((6, 6)), np.ones((12, 12))) * peak
+    counts, operator = np.random.default_rng(0).poisson(truth).astype(float), Identity(truth.shape)
+    image, info = reconstruct(counts, operator, noise="poisson", prior="tv", return_info=True)
+    strengths = info.plan.strength * 2.0 ** np.arange(-2, 3)
+    errors = [
+        np.linalg.norm(reconstruct(counts, operator, noise="poisson", prior="tv", strength=s) - truth)
+        for s in strengths
+    ]
+    assert np.linalg.norm(image - truth) < 1.15 * min(errors)
+
+
 class Ridge:
     """``1/2 |x|^2``."""
 
