@@ -16,7 +16,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,8 +35,8 @@ from recon._plug_and_play import measured_noise, typical_gain, usual_strength
 from recon._stages import data_term
 from recon.bench.problems import noisy, psnr
 from recon.learn import lessons
-from recon.learn.problems import ALL, noise_model
-from solvers import DPIR, LearnedDPIR, LearnedNonlinearDPIR, LearnedSchedule, NonlinearDPIR, unroll
+from recon.learn.problems import FAMILIES, noise_model
+from solvers import DPIR, LearnedDPIR, LearnedNonlinearDPIR, LearnedSchedule, NonlinearDPIR, solve, unroll
 from solvers.learned_plug_and_play import FIRST
 
 HELD_OUT = Path(__file__).parent / "held_out"
@@ -68,7 +68,7 @@ class Problem:
         level = measured_noise(self.y, self.noise) / typical_gain(self.operator)
         return DPIR(data, PRIOR, strength, level, length, first and first * level)
 
-    def learned(self, schedule: LearnedSchedule, length: int) -> LearnedDPIR | LearnedNonlinearDPIR:
+    def learned(self, schedule: Any, length: int) -> LearnedDPIR | LearnedNonlinearDPIR:
         """The schedule that a network proposes."""
         return lessons.problem(self.operator, self.y, self.noise, PRIOR, schedule, length)
 
@@ -89,7 +89,7 @@ class Problem:
 
 def problems(family: str, count: int = 4, side: int = SIZE, first: int = 0) -> list[Problem]:
     """Seeded problems of one family, on crops of photographs and slices."""
-    found, number = [], list(ALL).index(family)
+    found, number = [], list(FAMILIES).index(family)
     size = SIZES.get(family, SIZE) * side // SIZE
     for i in range(first, count):
         rng = np.random.default_rng((7, number, i))
@@ -99,7 +99,7 @@ def problems(family: str, count: int = 4, side: int = SIZE, first: int = 0) -> l
         picture = picture[::2, ::2] if name == "ct" else picture
         row, column = (int(rng.integers((n - size) // 2, (n - size) * 3 // 4 + 1)) for n in picture.shape)
         truth = np.ascontiguousarray(picture[row : row + size, column : column + size])
-        operator, sigma = ALL[family](rng, size)
+        operator, sigma = FAMILIES[family](rng, size)
         noise, clean = noise_model(sigma), operator(truth)
         y = noise.sample(clean, i) if sigma is None else noisy(clean, operator, sigma, seed=i)
         found.append(Problem(f"{family} {i}", truth, operator, noise, y))
@@ -164,7 +164,7 @@ def without(family: str) -> LearnedSchedule:
 
 def seconds(problem: Problem, schedule: LearnedSchedule) -> tuple[float, float]:
     """Processor time of a learned solve of 8 steps, features counted, and of the classical one with as many."""
-    both = problem.learned(schedule, 8), problem.classical()
+    both = problem.learned(to_the_end(schedule), 8), problem.classical()
     times = [[], []]  # type: tuple[list[float], ...] | list[list[float]]
     for _ in range(3):
         for algorithm, spent in zip(both, times, strict=True):
@@ -174,12 +174,18 @@ def seconds(problem: Problem, schedule: LearnedSchedule) -> tuple[float, float]:
     return min(times[0]), min(times[1])
 
 
-COLUMNS = ("guess", "tv", "dpir-8", "risk", "rule", "const-8", "learned-8", "learned-4", "oracle")
+def to_the_end(schedule: LearnedSchedule) -> Callable[[Mapping[str, float]], dict[str, float]]:
+    """The schedule that takes all steps."""
+    return lambda features: {**schedule(features), "stop": 0.0}
 
 
-def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSchedule) -> list[float]:
-    """PSNR by column; prints them."""
+COLUMNS = ("guess", "tv", "dpir-8", "risk", "rule", "const-8", "learned-8", "learned-4", "stopped", "oracle")
+
+
+def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSchedule) -> tuple[list[float], int]:
+    """PSNR by column, and the steps that the schedule took by itself; prints them."""
     best, length, factor, start = oracle(problem)
+    found = solve(problem.learned(schedule, 8), problem.start)
     row = [
         psnr(problem.truth, problem.guess),
         psnr(problem.truth, problem.start),
@@ -187,27 +193,31 @@ def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSched
         by_risk(problem),
         by_rule(problem),
         problem.psnr(problem.learned(constants, 8), problem.start),
-        problem.psnr(problem.learned(schedule, 8), problem.start),
-        problem.psnr(problem.learned(schedule, 4), problem.start),
+        problem.psnr(problem.learned(to_the_end(schedule), 8), problem.start),
+        problem.psnr(problem.learned(to_the_end(schedule), 4), problem.start),
+        psnr(problem.truth, found.image),
         best,
     ]
     cells = "".join(f"{value:10.2f}" for value in row)
-    found = f"{length:3} steps, weight x {factor:g}, from {start}"
-    print(f"{problem.name:18}{cells}   {found}; {problem.operator!r}", flush=True)
-    return row
+    chosen = f"{length:3} steps, weight x {factor:g}, from {start}"
+    print(f"{problem.name:18}{cells}{found.iterations:3}   {chosen}; {problem.operator!r}", flush=True)
+    return row, found.iterations
 
 
 def closed(families: Sequence[str] = ()) -> None:
     """Plug-and-play where the data step has a closed form: PSNR beside the oracle."""
     print(f"{'PSNR, dB':18}" + "".join(f"{name:>10}" for name in COLUMNS))
     constants = LearnedSchedule.load(HELD_OUT / "plug-and-play-constants.safetensors")
-    rows, times = [], []
+    rows, steps, times = [], [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for family in families or ALL:
+        for family in families or FAMILIES:
             schedule = without(family)
             found = problems(family)
-            rows += [measure(problem, schedule, constants) for problem in found]
+            for problem in found:
+                row, taken = measure(problem, schedule, constants)
+                rows.append(row)
+                steps.append(taken)
             times.append(seconds(found[0], schedule))
             print(
                 f"{family + ', mean':18}" + "".join(f"{value:10.2f}" for value in np.mean(rows[-len(found) :], axis=0))
@@ -219,6 +229,11 @@ def closed(families: Sequence[str] = ()) -> None:
         f"{(eight > 0.3).sum()} of {len(eight)} beyond it"
     )
     print(f"4 steps under the oracle: mean {four.mean():.2f} dB, at most 0.3; worst {four.max():.2f}")
+    lost = table[:, COLUMNS.index("learned-8")] - table[:, COLUMNS.index("stopped")]
+    print(
+        f"stopped by the schedule after {np.mean(steps):.1f} of 8 steps: under 8 steps mean {lost.mean():.3f} dB, "
+        f"at most 0.05; worst {lost.max():.2f}"
+    )
     for name in ("dpir-8", "risk", "rule", "const-8"):
         loss = table[:, -1] - table[:, COLUMNS.index(name)]
         loss = loss[np.isfinite(loss)]
@@ -237,10 +252,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     parts = given.parts or ["closed", *schedules_calls.SECTIONS]
     for name in parts:
-        if name not in ("closed", *schedules_calls.SECTIONS, *ALL):
-            known = ", ".join(("closed", *schedules_calls.SECTIONS, *ALL))
+        if name not in ("closed", *schedules_calls.SECTIONS, *FAMILIES):
+            known = ", ".join(("closed", *schedules_calls.SECTIONS, *FAMILIES))
             sys.exit(f"part is {name!r}; expected some of {known}. Pass one of them.")
-    families = [name for name in parts if name in ALL]
+    families = [name for name in parts if name in FAMILIES]
     if families or "closed" in parts:
         print(f"-- {closed.__doc__}", flush=True)
         closed(families)

@@ -9,24 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from recon._first_guess import first_guess
+from recon._first_guess import first_guess, unseen_error
 from recon._plug_and_play import (
     denoiser_of,
     has_holes,
     is_partial,
     matched_strength,
     measured_noise,
+    share_measured,
     typical_gain,
     usual_strength,
 )
-from recon._selection_problem import measured_count
 from recon.noise import Gaussian
 from solvers import arrays
 
 LEAST_MEASURED = 0.2  # numbers for each pixel
-FIRST_UNSEEN = 0.15  # first classical level over the spread of the image, where pixels are missing
-FIRST_HOLES = 0.06  # the same, for each pixel that a sample stands for
-LAST_UNSEEN = 0.03  # last one over the spread, there
+FIRST_FEW = 2.0  # first classical level over the last one, where numbers are missing
+FIRST_HOLES = 0.6  # the same over the error of interpolation, where pixels are missing
+TEXTURE = 0.6  # and over the differences of neighbours in the start
+LAST_UNSEEN = 0.03  # last one over the spread, where pixels are missing
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
 
 
@@ -82,21 +83,27 @@ class BuildLearnedDPIR:
         if data.y is None:
             return LearnedDPIR(data, prior, strength, schedule=self.schedule)
         noise = measured_noise(data.y, self.noise)
-        level, first = _levels(data.operator, data.y, noise)
+        levels = _levels(data.operator, data.y, noise)
         own = prior is not None and isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
-        return LearnedDPIR(data, prior, strength, level, self.length, noise, self.schedule, first, turns=own)
+        return LearnedDPIR(
+            data, prior, strength, length=self.length, noise=noise, schedule=self.schedule, turns=own, **levels
+        )
 
 
-def _levels(operator: Any, y: Any, noise: float) -> tuple[float, float]:
-    """Last and first classical level: pixels that are missing are off by more than noise, and stay off without any."""
+def _levels(operator: Any, y: Any, noise: float) -> dict[str, float]:
+    """Last and first classical level: where not all is measured, the start is off by more than noise.
+
+    Pixels that are missing stay off without any noise.
+    """
     from solvers.learned_plug_and_play import FIRST
 
-    level = noise / typical_gain(operator)
-    if not has_holes(operator):
-        return level, FIRST * level
-    spread = float(arrays.to_numpy(first_guess(operator, y)).std())
-    level, holes = max(level, LAST_UNSEEN * spread), math.prod(operator.in_shape) / measured_count(operator, y)
-    return level, max(FIRST * level, max(FIRST_UNSEEN, FIRST_HOLES * holes) * spread)
+    level, error = noise / typical_gain(operator), 0.0
+    if has_holes(operator):
+        level = math.hypot(level, LAST_UNSEEN * float(arrays.to_numpy(first_guess(operator, y)).std()))
+        error = unseen_error(operator, y, noise)
+    if not is_partial(operator) and share_measured(operator) >= 1:
+        return {"level": level, "first": FIRST * level}
+    return {"level": level, "first": math.hypot(FIRST_FEW * level, FIRST_HOLES * error), "texture": TEXTURE}
 
 
 LEARNED_NEWTON = "quasi-Newton steps of one product each, their model started as learned on other operators"

@@ -135,7 +135,7 @@ class BuildModelledDPIR(BuildDPIR):
         if data.y is None or isinstance(self.noise, Poisson):
             return ModelledDPIR(data, prior, strength)
         own = isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
-        steps = MODELLED_ENOUGH if _share_measured(data.operator) >= NEARLY_ALL else MODELLED
+        steps = MODELLED_ENOUGH if share_measured(data.operator) >= NEARLY_ALL else MODELLED
         level = measured_noise(data.y, self.noise) / typical_gain(data.operator)
         levels = LAST_FEW * level, FIRST_FEW * level
         return ModelledDPIR(data, prior, strength, levels[0], first=levels[1], turns=own, **steps)
@@ -193,13 +193,13 @@ def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
         level = max(LAST_UNSEEN * noise, least) / operator.norm()
         return {"level": level, "length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": 1.0}
     level = noise / typical_gain(operator)
-    if operator.has_solve_shifted or _share_measured(operator) >= NEARLY_ALL:
+    if operator.has_solve_shifted or share_measured(operator) >= NEARLY_ALL:
         return {"level": level, "length": STEPS}
     levels = {"level": LAST_FEW * level, "first": FIRST_FEW * level}
     return {**levels, "length": STEPS_FEW, "momentum": MOMENTUM_FEW}
 
 
-def _share_measured(operator: Any) -> float:
+def share_measured(operator: Any) -> float:
     """Numbers measured for each number of the image."""
     parts = [2 if kind == "complex" else 1 for kind in (operator.out_kind, operator.kind)]
     return parts[0] * math.prod(operator.out_shape) / (parts[1] * math.prod(operator.in_shape))
@@ -209,7 +209,7 @@ def is_partial(operator: Any) -> bool:
     """Whether an operator picks samples and leaves others out, as masks and the colour filters of a sensor do."""
     if operator.sampling is not None and not bool(np.all(operator.sampling)):
         return True
-    return bool(operator.selects) and _share_measured(operator) < 1
+    return bool(operator.selects) and share_measured(operator) < 1
 
 
 def has_holes(operator: Any) -> bool:

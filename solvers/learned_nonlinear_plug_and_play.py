@@ -91,6 +91,8 @@ class LearnedNonlinearDPIR(Regularised):
         return self.init(state.start if item is None else state.start[item])
 
     def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:
+        if state.finished:
+            return state
         told = self.before_denoising(state, k)
         near = self._near(told.fit, state.start)
         return near.after_denoising(state, near.denoised(told, k), told)
@@ -130,6 +132,7 @@ class _Gains:
 
     sampling = None
     has_solve_shifted = True
+    curved = True
 
     def __init__(self, gains: Array):
         self.gains = gains

@@ -37,7 +37,9 @@ from solvers.regularised import require_strength
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
 
-OF_PROBLEM = ("seen", "evenness", "measured", "noise", "roughness", "start misfit", "amplification", "weakness")
+OF_PROBLEM = (
+    "seen", "evenness", "measured", "noise", "roughness", "start misfit", "amplification", "weakness", "curved",
+)  # fmt: skip
 OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
 BLUNT = 4  # power whose mean stands for the larger of two levels
@@ -47,6 +49,10 @@ AROUND = 4  # pixels on each side, over which the noise of a place is taken
 LEFT = 0.37  # error of a denoised image over the level that its denoiser was told
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 0.7, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
+STOP = {"stop": 1.0}
+"""The schedule may say also whether the next step is to be the last one: above ``SURE`` it is."""
+SURE = 0.5
+LEAST_STEPS = 3  # that are taken whatever it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,7 @@ class LearnedDPIRState:
     fit: Array  # image nearest to the last one that explains the data
     problem: Mapping[str, float]  # features that stay
     run: Mapping[str, float]  # features of the last step
+    finished: bool = False  # whether that was the last one: further steps do nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +96,13 @@ class LearnedDPIR(TwoProximalMaps):
         Standard deviation of the noise in the data.
     schedule : callable
         Features to the logarithms of the factors of ``"penalty"`` and ``"level"``, the ``"momentum"`` and the share of
-        the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule.
+        the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule. It may also say
+        ``"stop"``: above 0.5 the next step is the last one, from the third on.
     first : float, optional
         First level of the classical schedule. None takes 0.85 times the standard deviation of the start.
+    texture : float
+        What the differences of neighbours in the start add to the first level, times this and in quadrature: where
+        not all was measured the start is off by more than noise.
     turns : bool
         See :class:`DPIR`.
 
@@ -121,6 +132,7 @@ class LearnedDPIR(TwoProximalMaps):
     schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
     first: float | None = None
     turns: bool = False
+    texture: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -130,6 +142,8 @@ class LearnedDPIR(TwoProximalMaps):
         positive_int("length", self.length)
         if self.first is not None:
             positive_float("first", self.first)
+        if self.texture != 0:
+            positive_float("texture", self.texture)
         if not getattr(self.data.operator, "has_solve_shifted", False):
             raise ArgumentError(
                 f"the operator is {self.data.operator!r}, which has no closed form of the data step; expected one "
@@ -146,11 +160,13 @@ class LearnedDPIR(TwoProximalMaps):
         count = share * math.prod(operator.out_shape) / math.prod(operator.in_shape)
         evenness, measured = second / first if first > 0 else 0.0, min(count, 2.0)
         weakness = (1 - evenness) * measured  # what is measured, but faintly
-        return {"seen": first, "evenness": evenness, "measured": measured, "weakness": weakness}
+        curved = float(getattr(operator, "curved", False))  # a nonlinear one, near an image
+        return {"seen": first, "evenness": evenness, "measured": measured, "weakness": weakness, "curved": curved}
 
     def init(self, x0: Array) -> LearnedDPIRState:
         spread = arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
         first = self.first if self.first is not None else FIRST_LEVEL * spread
+        first = math.hypot(first, self.texture * _differences(x0))
         noise = log_ratio(self.level, _size(x0 - x0.mean()))
         problem = self._of_operator | {
             "noise": noise,
@@ -169,20 +185,30 @@ class LearnedDPIR(TwoProximalMaps):
         return self.init(state.start if item is None else state.start[item])
 
     def step(self, state: LearnedDPIRState, k: int) -> LearnedDPIRState:
+        if state.finished:
+            return state
         told = self.before_denoising(state, k)
         return self.after_denoising(state, self.denoised(told, k), told)
 
     def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
         """What step ``k`` tells the denoiser."""
-        place = {"share": min(k / max(self.length - 1, 1), 1.0), "length": 1.0 / self.length}
-        found = _bounded(self.schedule({**state.problem, **state.run, **place}))
-        classical = state.first ** (1 - place["share"]) * self.level ** place["share"]
+        share, last = min(k / max(self.length - 1, 1), 1.0), k >= self.length - 1
+        found = self._told_by_schedule(state, share)
+        if not last and k >= LEAST_STEPS - 1 and found["stop"] > SURE:
+            share, last = 1.0, True
+            found = self._told_by_schedule(state, share)
+        classical = state.first ** (1 - share) * self.level**share
         penalty = self.strength / classical**2 * _exp(found["penalty"])
         v = state.x + found["momentum"] * (state.x - state.before)
         fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
-        level, answer = _larger(classical, passed), found["answer"] if k == self.length - 1 else None
+        level, answer = _larger(classical, passed), found["answer"] if last else None
         places = 1.0 if self._gains is None else _larger(classical, self._passed_around(penalty)) / level
         return Told(fit, level * _exp(found["level"]), arrays.to_float(passed), places, answer)
+
+    def _told_by_schedule(self, state: LearnedDPIRState, share: float) -> dict[str, Any]:
+        """Parameters of a step so far along."""
+        place = {"share": share, "length": 1.0 / self.length}
+        return _bounded(self.schedule({**state.problem, **state.run, **place}))
 
     def denoised(self, told: Told, k: int) -> Array:
         """What the denoiser makes of it."""
@@ -198,8 +224,8 @@ class LearnedDPIR(TwoProximalMaps):
         if told.answer is not None:
             step = (LEFT * told.level / self.noise) ** 2
             x = x + told.answer * (data_prox(self.data, self._back, x, step, told.fit) - x)
-        run = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed)
-        return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run)
+        run, ended = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed), told.answer is not None
+        return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run, ended)
 
     @cached_property
     def _probe(self) -> Array:
@@ -250,7 +276,7 @@ class LearnedDPIR(TwoProximalMaps):
 def _bounded(found: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters within their bounds, classical where they are no numbers; tensors are those of a training."""
     bounded = {}
-    for name, bound in BOUNDS.items():
+    for name, bound in (BOUNDS | STOP).items():
         value = found.get(name, 0.0)
         if not arrays.is_torch(value):
             value = min(max(float(value), -bound), bound) if math.isfinite(value) else 0.0
@@ -275,5 +301,11 @@ def _size(x: Array) -> float:
 
 def _roughness(x: Array) -> float:
     """Logarithm of the differences of neighbours over the spread: fine texture or large smooth parts."""
-    differences = _size(x[..., 1:, :] - x[..., :-1, :]) if x.ndim > 1 and x.shape[-2] > 1 else 0.0
-    return log_ratio(differences, _size(x - x.mean()))
+    return log_ratio(_differences(x), _size(x - x.mean()))
+
+
+def _differences(x: Array) -> float:
+    """Root mean square of the differences of neighbours."""
+    found = [x[..., 1:, :] - x[..., :-1, :] if x.ndim > 1 else x[:0], x[..., 1:] - x[..., :-1]]
+    sizes = [_size(d) for d in found if arrays.size(d)]
+    return math.sqrt(sum(size**2 for size in sizes) / len(sizes)) if sizes else 0.0

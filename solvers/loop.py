@@ -28,6 +28,7 @@ class Status(enum.Enum):
     CONVERGED = "the estimated distance to the limit is below the tolerance"
     MAX_ITER = "max_iter was reached before the tolerance; raise max_iter or tol"
     FINISHED = "the steps of its schedule are done"
+    ENOUGH = "its schedule was told that further steps gain nothing"
     STOPPED = "the callback asked to stop"
     DIVERGED = (
         "the iterates grew or became non-finite; the best one is returned. "
@@ -138,11 +139,15 @@ def solve(
             if callback is not None and callback(state, k):
                 status = Status.STOPPED
                 break
-            if k % look_every == 0 or k == max_iter:
+            ended = getattr(state, "finished", False)
+            if k % look_every == 0 or k == max_iter or ended:
                 verdict = watch.look(state, k)
                 if verdict is not None:
                     status = verdict
                     break
+            if ended:
+                status = Status.FINISHED if k == length else Status.ENOUGH
+                break
         if status is Status.STOPPED:
             watch.look(state, k)
     image = watch.best if status is Status.DIVERGED else state.x

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from priors import PlugAndPlay
+from priors import Denoiser, PlugAndPlay
 from recon import files, plan, reconstruct
 from recon import operators as ops
 from recon._first_guess import first_guess
-from recon.learn import ScheduleSettings, Source, train_schedule
+from recon.learn import ScheduleSettings, Source, stopping, train_schedule
 from recon.learn import schedules as training
 from recon.learn.images import Collection, Picture
 from recon.learn.lessons import Exercise, Lessons, Runner, lessons, problem
-from recon.learn.problems import ALL, FAMILIES
+from recon.learn.problems import ALL
 from recon.learn.schedules import fitted
+from recon.learn.stopping import Rehearsal, rehearsed, with_stop
 from recon.noise import Gaussian
 from solvers import (
     DPIR,
@@ -34,11 +35,11 @@ from solvers import (
 )
 from solvers._local_mean import local_mean
 from solvers.errors import ArgumentError, FileError, OptionError
-from solvers.learned_plug_and_play import BOUNDS, FEATURES
-from solvers.loop import unroll
+from solvers.learned_plug_and_play import BOUNDS, FEATURES, LEAST_STEPS, SURE
+from solvers.loop import Status, solve, unroll
 
 SIGMA = 0.03
-SMALL = ScheduleSettings(widths=(6,), batch=2, patch=32, steps=(2, 3), ascent=1)
+SMALL = ScheduleSettings(widths=(6,), batch=2, patch=32, steps=(2, 3), ascent=1, rehearsals=1)
 
 
 def smooth(v, sigma):
@@ -274,6 +275,9 @@ def test_training_leaves_a_schedule_a_card_and_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "ROUNDS", 2)
+    monkeypatch.setattr(training, "LENGTHS", (4,))
+    monkeypatch.setattr(stopping, "ROUNDS", 2)
+    monkeypatch.setattr(training, "FAMILIES", ("blur", "gamma"))
     out, lines = tmp_path / "mine.safetensors", []
     call = {"minutes": 0.02, "settings": SMALL, "leave_one_out": True, "progress": lines.append}
     found = train_schedule([Source(photos)], out, leg=1e-4, **call)
@@ -281,7 +285,7 @@ def test_training_leaves_a_schedule_a_card_and_goes_on(
     schedule = LearnedSchedule.load(out)
     assert schedule.inputs == FEATURES and schedule.card["problems"] == 2
     assert LearnedSchedule.load(tmp_path / "mine-constants.safetensors").inputs == ("share", "length")
-    assert all((tmp_path / f"mine-without-{name}.safetensors").exists() for name in FAMILIES)
+    assert all((tmp_path / f"mine-without-{name}.safetensors").exists() for name in ("blur", "gamma"))
     card = (tmp_path / "mine.md").read_text(encoding="utf-8")
     assert "recon train-steps --data" in card and str(tmp_path) not in card
     assert train_schedule([Source(photos)], out, leg=1e-4, **call).runs in (2, 4)
@@ -315,9 +319,98 @@ def test_reconstruct_takes_them_where_they_help_and_says_so() -> None:
     assert [p.decisions["solver"].choice for p in chosen] == ["dpir"] * 5
 
 
+@pytest.mark.parametrize("length", [1, 2, 4, 7])
+@pytest.mark.parametrize("kind", ["at once", "never", "at random", "no number", "infinite"])
+def test_a_schedule_may_end_a_run_but_never_before_the_least_steps(blurred, kind: str, length: int) -> None:
+    operator, y = blurred
+    rng, calls = np.random.default_rng(length), []
+
+    def said(features):
+        stop = {"at once": 9.0, "never": -9.0, "at random": rng.normal(), "no number": math.nan, "infinite": math.inf}
+        return {"level": -0.1, "answer": 0.5, "stop": stop[kind]}
+
+    noting = PlugAndPlay(lambda v, s: calls.append(s) or smooth(v, s))
+    learned = replace(restored(operator, y, said, length=length), prior=noting)
+    found = solve(learned, y)
+    assert min(length, LEAST_STEPS) <= found.iterations == len(calls) <= length
+    if kind == "at once":
+        assert found.iterations == min(length, LEAST_STEPS)
+        assert found.status is (Status.FINISHED if length <= LEAST_STEPS else Status.ENOUGH)
+    elif kind != "at random":  # what is no number says nothing
+        assert (found.iterations, found.status) == (length, Status.FINISHED)
+    assert found.state.finished and learned.step(found.state, length) is found.state
+    assert np.array_equal(unroll(learned, y, length), found.image) or kind == "at random"
+
+
+def test_a_run_that_ends_early_ends_as_others_do(blurred) -> None:
+    operator, y = blurred
+    calls = []
+    noting = PlugAndPlay(lambda v, s: calls.append(s) or smooth(v, s))
+    told = {"penalty": 0.4, "level": -0.1, "answer": 0.8}
+    ending = replace(restored(operator, y, lambda f: told | {"stop": float(f["share"] > 0.7)}, length=8), prior=noting)
+    x = unroll(ending, y, 8)
+    first, passed = 0.85 * y.std(), ending._passed(ending.strength / ending.level**2 * math.exp(0.4))
+    assert len(calls) == 6  # share 5/7: the sixth is the last one, whose levels are those of the end
+    assert calls[-1] == pytest.approx((ending.level**4 + passed**4) ** 0.25 * math.exp(-0.1))
+    going = replace(restored(operator, y, lambda f: told, length=8), prior=PlugAndPlay(smooth))
+    state = going.init(y)
+    for k in range(5):
+        state = going.step(state, k)
+    assert state.first == pytest.approx(first) and not state.finished
+    assert np.allclose(going.step(state, 7).x, x, atol=1e-12)
+
+
+def test_curves_may_end_early_too() -> None:
+    F = ops.Saturation((16, 16), 0.8, 2.0)
+    truth = np.full((16, 16), 0.4)
+    data = LeastSquares(F, F(truth) + SIGMA * np.random.default_rng(1).standard_normal(truth.shape))
+    ending = LearnedNonlinearDPIR(data, PlugAndPlay(smooth), 0.23 * SIGMA**2, SIGMA, schedule=lambda f: {"stop": 1.0})
+    found = solve(ending, truth)
+    assert (found.iterations, found.status) == (LEAST_STEPS, Status.ENOUGH)
+
+
+def test_rehearsals_tell_what_ending_is_worth() -> None:
+    exercises = [Exercise.drawn(name, pictures(), np.random.default_rng(3), 32) for name in ("shading", "saturation")]
+    schedule = LearnedSchedule.untrained(FEATURES, BOUNDS)
+    found = rehearsed(schedule, exercises, 5, "fast-grey")
+    assert found.features.shape == (4, len(FEATURES)) and (found + found).worth.shape == (8,)
+    assert np.allclose(found.features[:, FEATURES.index("share")], [0.5, 0.5, 0.75, 0.75])
+    denoiser = PlugAndPlay(Denoiser("fast-grey"))
+    for i, exercise in enumerate(exercises):
+        learned = replace(exercise.algorithm, prior=denoiser, length=5, turns=False)
+        data = replace(learned.data, y=learned.data.y.numpy())
+
+        def psnr(end, learned=learned, data=data, exercise=exercise):
+            told = lambda f: {"stop": float(f["share"] >= end)}  # noqa: E731
+            run = replace(learned, data=data, schedule=told)
+            return float(exercise.psnr(torch.from_numpy(unroll(run, exercise.start.numpy(), 5))))
+
+        for row, end, left in ((i, 0.5, 2), (2 + i, 0.75, 1)):
+            worth = psnr(end) - psnr(2) + 0.01 * left
+            assert found.worth[row] == pytest.approx(worth, abs=0.03)
+
+
+def test_where_to_end_is_learned_beside_the_steps() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((200, len(FEATURES)))
+    steps = LearnedSchedule.untrained(FEATURES, BOUNDS, widths=(6,))
+    steps = replace(steps, layers=(steps.layers[0], (rng.standard_normal((len(BOUNDS), 6)), np.zeros(len(BOUNDS)))))
+    both = with_stop(steps, Rehearsal(features, np.where(features[:, 4] > 0, 0.05, -0.1)))
+    assert both.outputs == (*BOUNDS, "stop")
+    right = 0
+    for row in features[:60]:
+        given = dict(zip(FEATURES, row, strict=True))
+        said = both(given)
+        assert {name: said[name] for name in BOUNDS} == pytest.approx(steps(given), abs=1e-12)
+        right += (said["stop"] > 0) == (row[4] > 0)
+    assert right > 50
+    lost = with_stop(steps, Rehearsal(features, np.full(200, -0.1)))
+    assert all(lost(dict(zip(FEATURES, row, strict=True)))["stop"] < SURE for row in features)
+
+
 def test_the_schedule_of_the_library_is_small_and_has_a_card() -> None:
     schedule = LearnedSchedule.load("plug-and-play")
-    assert schedule.inputs == FEATURES and schedule.parameters < 5000
+    assert schedule.inputs == FEATURES and schedule.parameters < 5000 and schedule.outputs == (*BOUNDS, "stop")
     assert (learned_schedule.FOLDER / "plug-and-play.md").read_text(encoding="utf-8").startswith("# plug-and-play")
     assert "recon train-steps" in schedule.card["command"]
 

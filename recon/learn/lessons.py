@@ -30,7 +30,7 @@ from recon.learn.images import Collection
 from recon.learn.problems import ALL, noise_model
 from solvers import LearnedDPIR, LearnedNonlinearDPIR
 from solvers.errors import FileError
-from solvers.learned_plug_and_play import BOUNDS, FEATURES
+from solvers.learned_plug_and_play import BOUNDS, FEATURES, LearnedDPIRState
 
 START = {"penalty": 0.0, "level": -0.1, "momentum": 0.3, "answer": 0.7}
 """Parameters from which every ascent starts, whatever the problem."""
@@ -195,21 +195,27 @@ class Runner:
 
     def __call__(self, theta: Tensor) -> tuple[Tensor, list[np.ndarray]]:
         seen: list[list[list[float]]] = [[] for _ in self.exercises]
-        states = [a.init(e.start) for a, e in zip(self.algorithms, self.exercises, strict=True)]
-        decibels = []
+        states, decibels = self.begun(), []
         for k in range(self.length):
-            told = [
-                replace(a, schedule=_Told(theta[i, k], seen[i], k)).before_denoising(states[i], k)
-                for i, a in enumerate(self.algorithms)
-            ]
-            even = self._denoised([t.fit / t.places for t in told], [torch.as_tensor(t.level) for t in told])
-            images = [image * t.places for image, t in zip(even, told, strict=True)]
-            states = [
-                a.after_denoising(state, x, t)
-                for a, state, x, t in zip(self.algorithms, states, images, told, strict=True)
-            ]
-            decibels.append(torch.stack([e.psnr(s.x) for e, s in zip(self.exercises, states, strict=True)]))
+            states = self.stepped(states, [_Told(theta[i, k], seen[i], k) for i in range(len(states))], k)
+            decibels.append(self.psnr(states))
         return torch.stack(decibels), [np.array(rows) for rows in seen]
+
+    def begun(self) -> list[LearnedDPIRState]:
+        """States before the first step."""
+        return [a.init(e.start) for a, e in zip(self.algorithms, self.exercises, strict=True)]
+
+    def stepped(self, states: Sequence[LearnedDPIRState], schedules: Sequence[Any], k: int) -> list[LearnedDPIRState]:
+        """States after step ``k``, to each exercise its schedule."""
+        algorithms = [replace(a, schedule=schedule) for a, schedule in zip(self.algorithms, schedules, strict=True)]
+        told = [a.before_denoising(state, k) for a, state in zip(algorithms, states, strict=True)]
+        even = self._denoised([t.fit / t.places for t in told], [torch.as_tensor(t.level) for t in told])
+        images = [image * t.places for image, t in zip(even, told, strict=True)]
+        return [a.after_denoising(*parts) for a, *parts in zip(algorithms, states, images, told, strict=True)]
+
+    def psnr(self, states: Sequence[LearnedDPIRState]) -> Tensor:
+        """PSNR of each."""
+        return torch.stack([e.psnr(s.x) for e, s in zip(self.exercises, states, strict=True)])
 
     def _denoised(self, images: Sequence[Tensor], levels: Sequence[Tensor]) -> list[Tensor]:
         """Every image denoised as :class:`priors.Denoiser` would, those of one size at once."""

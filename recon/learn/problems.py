@@ -107,6 +107,11 @@ def transmission(rng: np.random.Generator, size: int) -> tuple[Any, None]:
     return ops.Transmission(depth, counts=_log_uniform(rng, 30, 3000)), None
 
 
+def denoising(rng: np.random.Generator, size: int) -> Drawn:
+    """Nothing but noise."""
+    return ops.Identity((size, size)), _log_uniform(rng, 0.005, 0.1)
+
+
 Family = Callable[[np.random.Generator, int], tuple[Any, float | None]]
 """``(rng, size) -> (operator, noise level)`` for square images of about that size; no level where photons count."""
 
@@ -117,13 +122,14 @@ FAMILIES: dict[str, Family] = {
     "mri": mri,
     "shading": shading,
     "patterns": patterns,
+    "saturation": saturation,
+    "gamma": gamma,
+    "transmission": transmission,
 }
-"""Those that teach."""
+"""Those that are left out in turn."""
 
-NONLINEAR: dict[str, Family] = {"saturation": saturation, "gamma": gamma, "transmission": transmission}
-"""Those that are solved by what the others taught: among the lessons they spoiled what masks and patterns need."""
-
-ALL = FAMILIES | NONLINEAR
+ALL = FAMILIES | {"denoising": denoising}
+"""Those that teach: noise alone is what is left of the others where nearly all is measured."""
 
 
 def noise_model(sigma: float | None) -> Gaussian | Poisson:

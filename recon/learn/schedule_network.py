@@ -52,3 +52,8 @@ class ScheduleNetwork(nn.Module):
         pairs = zip(self.weights, self.biases, strict=True)
         layers = tuple((weight.detach().numpy().copy(), bias.detach().numpy().copy()) for weight, bias in pairs)
         return replace(self.start, layers=layers, card=dict(card or self.start.card))
+
+
+def squares(network: ScheduleNetwork) -> Tensor:
+    """Sum of all squared weights."""
+    return torch.stack([weight.square().sum() for weight in network.weights]).sum()

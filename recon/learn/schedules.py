@@ -17,16 +17,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from recon.files import replacing
 from recon.learn import report
 from recon.learn.denoiser import target
 from recon.learn.images import Collection, Source, collect
 from recon.learn.lessons import Exercise, Lessons, lessons
-from recon.learn.problems import FAMILIES
-from recon.learn.schedule_network import ScheduleNetwork
+from recon.learn.problems import ALL, FAMILIES
+from recon.learn.schedule_network import ScheduleNetwork, squares
 from recon.learn.settings import FromFile
+from recon.learn.stopping import rehearsed, with_stop
 from solvers import LearnedSchedule
 from solvers.errors import FileError, OptionError, suggestion
 from solvers.learned_plug_and_play import BOUNDS, FEATURES
@@ -34,6 +34,8 @@ from solvers.validation import positive_float, positive_int
 
 USUAL, FEW = 8, 4
 """Numbers of steps that most runs have."""
+LENGTHS = (USUAL, 6, 12)
+"""Numbers of steps of the runs that teach when to end."""
 CONSTANT = ("share", "length")
 """What learned constants depend on."""
 LEAST_GAIN = 0.1
@@ -44,10 +46,12 @@ ROUNDS = 300
 """Gradient steps of the fit, all lessons in each."""
 SEEN = 2.5
 """Standard deviations beyond which features are clipped in use."""
-ALIKE = ("amplification", "weakness")
-"""Features by which problems are alike: how inversion treats the noise."""
+ALIKE = ("amplification", "weakness", "curved")
+"""Features by which problems are alike: how inversion treats the noise, and whether it is linear."""
+UNIT = 0.25
+"""What these are divided by; the others by their standard deviation."""
 REACH = 0.7
-"""How far that goes: a distance, in standard deviations, at which the schedule is trusted by exp(-1/2)."""
+"""How far that goes: a distance, in those units, at which the schedule is trusted by exp(-1/2)."""
 KEPT = 256
 """Most problems that a schedule remembers."""
 SHAKEN = 0.5
@@ -70,6 +74,8 @@ class ScheduleSettings(FromFile):
         Least and largest number of steps of a run; many have 8 or 4.
     ascent : int
         Gradient steps towards the best parameters of a run.
+    rehearsals : int
+        Batches of problems that teach when to end.
     denoiser : str
         Name of the denoiser.
     seed : int
@@ -77,10 +83,11 @@ class ScheduleSettings(FromFile):
     """
 
     widths: tuple[int, ...] = (24, 24)
-    batch: int = 18
+    batch: int = 20
     patch: int = 64
     steps: tuple[int, int] = (4, 12)
     ascent: int = 6
+    rehearsals: int = 4
     denoiser: str = "fast-grey"
     seed: int = 0
 
@@ -90,6 +97,7 @@ class ScheduleSettings(FromFile):
         positive_int("batch", self.batch)
         positive_int("patch", self.patch, minimum=32)
         positive_int("ascent", self.ascent)
+        positive_int("rehearsals", self.rehearsals)
         positive_int("seed", self.seed, minimum=0)
 
     def length(self, rng: np.random.Generator) -> int:
@@ -140,19 +148,45 @@ def train_schedule(
     stored = path.with_name(f"{path.stem}.lessons.safetensors")
     found, about = _resumed(stored, settings)
     end = min(budget, about["seconds"] + (math.inf if leg is None else 60 * positive_float("leg", leg)))
-    if about["seconds"] < end:
-        images = collect(data, 1, 2 * settings.patch, 0)
-        found = _gathered(found, about, images, settings, stored, end, progress or (lambda text: None))
+    images = collect(data, 1, 2 * settings.patch, 0)
+    found = _gathered(found, about, images, settings, stored, end, progress or (lambda text: None))
     card = _facts(settings, about, data, minutes, found)
-    _write(path, fitted(found, settings, card=card))
+    rehearsals = _rehearsals(images, settings)
+    _write(path, _taught(found, rehearsals, settings, card))
     if leave_one_out:
         for family in FAMILIES:
-            kept = found.without([family])
-            _write(path.with_name(f"{path.stem}-without-{family}.safetensors"), fitted(kept, settings, card=card))
+            schedule = _taught(found, rehearsals, settings, card, without=family)
+            _write(path.with_name(f"{path.stem}-without-{family}.safetensors"), schedule)
         constants = fitted(found, settings, inputs=CONSTANT, card=card)
         _write(path.with_name(f"{path.stem}-constants.safetensors"), constants)
     path.with_suffix(".md").write_text(_card(path.stem, card), encoding="utf-8")
     return found
+
+
+def _taught(
+    found: Lessons, rehearsals: Sequence[Sequence[Exercise]], settings: ScheduleSettings, card: Any, without: str = ""
+) -> LearnedSchedule:
+    """The schedule that fits the lessons of the other families, and when it is to end."""
+    schedule = fitted(found.without([without] if without else []), settings, card=card)
+    worth = [
+        rehearsed(schedule, [e for e in exercises if e.family != without], LENGTHS[i % len(LENGTHS)], settings.denoiser)
+        for i, exercises in enumerate(rehearsals)
+    ]
+    return with_stop(schedule, sum(worth[1:], worth[0]), settings.seed)
+
+
+def _rehearsals(images: Collection, settings: ScheduleSettings) -> list[list[Exercise]]:
+    """Problems other than those of the lessons."""
+    return [_drawn(images, settings, (settings.seed, 1, number)) for number in range(settings.rehearsals)]
+
+
+def _drawn(images: Collection, settings: ScheduleSettings, seed: tuple[int, ...]) -> list[Exercise]:
+    """A batch of problems, all families in turn."""
+    names = list(ALL)
+    return [
+        Exercise.drawn(names[i % len(names)], images, np.random.default_rng((*seed, i)), settings.patch)
+        for i in range(settings.batch)
+    ]
 
 
 def fitted(
@@ -172,7 +206,8 @@ def fitted(
             )
     features = found.features[:, [FEATURES.index(name) for name in inputs]]
     start = LearnedSchedule.untrained(inputs, BOUNDS, widths=settings.widths, rng=settings.seed)
-    network = ScheduleNetwork(replace(start, mean=features.mean(0), scale=features.std(0) + 1e-2, seen=SEEN))
+    scale = np.where([name in ALIKE for name in inputs], UNIT, features.std(0) + 1e-2)
+    network = ScheduleNetwork(replace(start, mean=features.mean(0), scale=scale, seen=SEEN))
     given, wanted, counts = (torch.from_numpy(a) for a in (features, found.targets, _weights(found)))
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ROUNDS)
@@ -182,7 +217,7 @@ def fitted(
         optimiser.zero_grad()
         shaken = given + spread * torch.randn(given.shape, generator=generator, dtype=given.dtype)
         loss = (counts * (network.table(shaken) - wanted).square()).mean()
-        (loss + DECAY * _squares(network)).backward()
+        (loss + DECAY * squares(network)).backward()
         optimiser.step()
         falling.step()
     return replace(network.schedule(card), known=_known(found, network.start), reach=REACH)
@@ -196,7 +231,7 @@ def _known(found: Lessons, schedule: LearnedSchedule) -> np.ndarray | None:
     first = np.flatnonzero(found.features[:, FEATURES.index("share")] == 0)
     if len(first) == 0:
         return None
-    chosen = first[:: -(-len(first) // KEPT)]
+    chosen = np.random.default_rng(0).permutation(first)[:KEPT]  # in the order of the lessons families alternate
     features = found.features[chosen][:, [FEATURES.index(name) for name in schedule.inputs]]
     return np.where(alike, (features - schedule.mean) / schedule.scale, np.nan)
 
@@ -213,10 +248,6 @@ def _weights(found: Lessons) -> np.ndarray:
     return (found.mattered / mean[:, None] + FLOOR) * (gain * USUAL / found.length)[:, None]
 
 
-def _squares(network: ScheduleNetwork) -> Tensor:
-    return torch.stack([weight.square().sum() for weight in network.weights]).sum()
-
-
 def _resumed(stored: Path, settings: ScheduleSettings) -> tuple[Lessons, dict[str, Any]]:
     """Lessons of earlier runs, and how long they took."""
     own = json.loads(json.dumps(asdict(settings)))
@@ -224,7 +255,7 @@ def _resumed(stored: Path, settings: ScheduleSettings) -> tuple[Lessons, dict[st
         return Lessons.none(), {"settings": own, "seconds": 0.0, "batches": 0}
     found, about = Lessons.load(stored)
     for name, value in about["settings"].items():
-        if name != "widths" and own[name] != value:
+        if name not in ("widths", "rehearsals") and own[name] != value:
             raise FileError(
                 f"{stored} was made with {name} = {value}; expected {own[name]}. Delete it to start anew, or use its "
                 "settings."
@@ -257,12 +288,8 @@ def _gathered(
 def _batch(images: Collection, settings: ScheduleSettings, number: int) -> Lessons:
     """Batch ``number`` of lessons: the same however often interrupted."""
     rng = np.random.default_rng((settings.seed, number))
-    length, names = settings.length(rng), list(FAMILIES)
-    exercises = [
-        Exercise.drawn(names[i % len(names)], images, np.random.default_rng((settings.seed, number, i)), settings.patch)
-        for i in range(settings.batch)
-    ]
-    return lessons(exercises, length, settings.ascent, settings.denoiser)
+    length = settings.length(rng)
+    return lessons(_drawn(images, settings, (settings.seed, number)), length, settings.ascent, settings.denoiser)
 
 
 def _write(path: Path, schedule: LearnedSchedule) -> None:
@@ -294,7 +321,7 @@ def _card(name: str, made: dict[str, Any]) -> str:
 A schedule for plug-and-play restoration with a closed-form data step; see `solvers.LearnedDPIR`.
 
 - **Trained** by `{made["command"]}`: {made["minutes"]:g} minutes, {made["problems"]} problems, on {made["machine"]}
-- **Data** (folder:weight): {", ".join(made["data"])}; operators of the families {", ".join(FAMILIES)}
+- **Data** (folder:weight): {", ".join(made["data"])}; operators of the families {", ".join(ALL)}
 - **Licence** {made["licence"]}
 - **Limits** It knows white Gaussian noise and the denoiser `{made["settings"]["denoiser"]}`, in 4 to 12 steps. What it
   gains on operators of other kinds is measured by `python -m benchmarks.schedules`, with whole families left out.
