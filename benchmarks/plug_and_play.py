@@ -1,7 +1,7 @@
 """Learned priors in plug-and-play restoration: ``python -m benchmarks.plug_and_play [section ...]``.
 
-Sections: deblur (ten kernels), weight (against the oracle's), inpaint, tomography, mri, units, choice, counts. Test images of
-``benchmarks.data``; nothing is tuned: ``reconstruct(y, A, prior="learned")``.
+Sections: deblur (ten kernels), weight (against the oracle's), inpaint, tomography, mri, units, choice, counts. Test
+images of ``benchmarks.data``; nothing is tuned: ``reconstruct(y, A, prior="learned")``.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from priors import Denoiser, weights
+from priors import Denoiser, load_denoiser, weights
 from priors.networks import UNet
 from recon import cli, files
 from recon.learn import Settings, Source, adapt_denoiser, adaptation, train_denoiser
@@ -23,6 +23,7 @@ from recon.learn import trainer as trainer_module
 from recon.learn.checkpoint import Progress
 from recon.learn.images import collect, turned
 from recon.learn.optimiser import mean_of, orthogonalised
+from recon.learn.teacher import Teacher
 from recon.learn.trainer import Trainer
 from recon.learn.validation import validate
 from solvers.errors import ArgumentError, FileError, NonFiniteError, OptionError, ShapeError
@@ -89,6 +90,27 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(photos: Path, tmp_path
     for group, tensors in whole.groups().items():
         for name, tensor in tensors.items():
             assert torch.equal(tensor, second.groups()[group][name]), (group, name)
+
+
+def test_a_teacher_hands_on_its_mean_over_the_eight_positions() -> None:
+    network, rng = load_denoiser("fast-grey"), torch.Generator().manual_seed(0)
+    y, x = np.mgrid[:24, :24]
+    clean = torch.from_numpy(((x - 12) ** 2 + (y - 9) ** 2 < 50).astype(np.float32)).expand(2, 1, 24, 24)
+    sigma = torch.tensor([0.1, 0.2])
+    noisy = clean + sigma.view(-1, 1, 1, 1) * torch.randn(clean.shape, generator=rng)
+    positions = [(k, axes) for k in range(4) for axes in ([], [3])]
+    quality = (
+        sum(
+            torch.rot90(network(torch.rot90(noisy.flip(f), k, (2, 3)), sigma), -k, (2, 3)).flip(f) for k, f in positions
+        )
+        / 8
+    )
+    alone = [Teacher(network, (1.0, 1.0)).target(0 * clean, noisy, sigma, count, 0.0) for count in range(8)]
+    assert float((sum(alone) / 8 - quality).abs().max()) < 0.003  # half precision
+    assert all(float((one - quality).abs().max()) > 0.01 for one in alone)
+    half = Teacher(network, (1.0, 0.0)).target(clean, noisy, sigma, 3, 0.7)
+    torch.testing.assert_close(half, 0.5 * (clean + alone[3]), atol=1e-5, rtol=0)
+    assert Teacher(network, (1.0, 0.0)).target(clean, noisy, sigma, 3, 1.0) is clean
 
 
 def test_threads_of_torch_are_given_back(photos: Path) -> None:
@@ -289,6 +311,9 @@ def test_other_settings_do_not_resume(photos: Path, tmp_path: Path) -> None:
         ("[noise]\ngausian = 1", OptionError, "Did you mean 'gaussian'"),
         ("[noise]\ngaussian = 0", ArgumentError, "weight above 0"),
         ("blocks = [1]", ArgumentError, "blocks is"),
+        ("taught = [0.7]", ArgumentError, "taught is"),
+        ("taught = [0.7, 1.4]", ArgumentError, "taught is"),
+        ('teacher = "fast-grey"\nkind = "ridge"', ArgumentError, "only networks are taught"),
         ("batch = ", FileError, "is not TOML"),
     ],
 )
@@ -300,6 +325,8 @@ def test_wrong_settings(tmp_path: Path, text: str, error: type, message: str) ->
 
 
 def test_wrong_arguments(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="'fast-colour', a denoiser of 3 channels; expected 1"):
+        Trainer(replace(TINY, teacher="fast-colour"), "cpu")
     with pytest.raises(ArgumentError, match=r"ends in \.safetensors"):
         train_denoiser([Source(photos)], tmp_path / "m.pt", minutes=1, settings=TINY)
     with pytest.raises(ArgumentError, match="minutes"):

@@ -62,7 +62,8 @@ def load(path: Path, settings: DataclassInstance, **groups: dict[str, Tensor]) -
 def _require_same(path: Path, settings: DataclassInstance, stored: dict[str, Any]) -> None:
     own = json.loads(json.dumps(asdict(settings)))
     # A setting that is newer than the file had its default.
-    stored = {f.name: f.default for f in fields(settings) if f.default is not MISSING} | stored
+    defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
+    stored = json.loads(json.dumps(defaults)) | stored
     changed = [name for name in own if own[name] != stored.get(name)]
     if changed:
         raise FileError(

@@ -67,6 +67,11 @@ class Settings(FromFile):
         Weight that the running mean of the weights keeps at each step.
     shift : float
         Standard deviation of a random grey level that is added to each patch.
+    teacher : str
+        Name or path of a denoiser whose answers stand for part of the truth; none where it is empty. See
+        :class:`recon.learn.teacher.Teacher`.
+    taught : (float, float)
+        Share of the teacher's answers in what is learned, at first and in the end.
     validation : int
         Images of each folder that are not trained on but measure progress.
     seed : int
@@ -85,6 +90,8 @@ class Settings(FromFile):
     noise: dict[str, float] = field(default_factory=lambda: {"gaussian": 1.0})
     ema: float = 0.999
     shift: float = 0.05
+    teacher: str = ""
+    taught: tuple[float, float] = (0.7, 0.4)
     validation: int = 8
     seed: int = 0
 
@@ -107,6 +114,19 @@ class Settings(FromFile):
         if not 0 <= positive_float("ema", self.ema, zero=True) < 1:
             raise ArgumentError(f"ema is {self.ema}; expected a number in [0, 1). Pass for example 0.999.")
         self._check_noise()
+        self._check_teacher()
+
+    def _check_teacher(self) -> None:
+        shares = tuple(self.taught)
+        if len(shares) != 2 or not all(0 <= positive_float("taught", share, zero=True) <= 1 for share in shares):
+            raise ArgumentError(
+                f"taught is {self.taught}; expected two shares between 0 and 1, at first and in the end."
+            )
+        object.__setattr__(self, "taught", shares)
+        if self.teacher and self.kind != "unet":
+            raise ArgumentError(
+                f"teacher is {self.teacher!r} and kind {self.kind!r}; only networks are taught. Leave it out."
+            )
 
     def _check_noise(self) -> None:
         for name, weight in self.noise.items():

@@ -13,13 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from priors import load_denoiser
 from priors.networks import placed
 from recon.learn import checkpoint, noise
 from recon.learn.checkpoint import Progress
 from recon.learn.images import Collection
 from recon.learn.optimiser import Muon, mean_of
 from recon.learn.settings import Settings
+from recon.learn.teacher import Teacher
 from solvers.arrays import threads
+from solvers.errors import ArgumentError
 
 WARM_UP = 200
 """Steps over which the learning rate grows, or a twentieth of the time where that is less."""
@@ -55,12 +58,25 @@ class Trainer:
             self.network = placed(settings.network(), self.device)
         self.optimiser = Muon(self.network, orthogonal=settings.kind == "unet")
         self.mean = copy.deepcopy(self.network).eval()
+        self.teacher = self._teacher()
         self.usual, self.spikes, self.slowed = math.inf, 0, 1.0
         on_cpu = self.device.type == "cpu"
         self.workers = min(settings.batch, cores or threads()) if on_cpu else 1
         self.ahead = 0 if on_cpu else AHEAD
         self.feeders = ThreadPoolExecutor(max(threads() - 1, 1))
         self.drawn: dict[int, Future[Batch]] = {}
+
+    def _teacher(self) -> Teacher | None:
+        name, channels = self.settings.teacher, self.settings.channels
+        if not name:
+            return None
+        network = load_denoiser(name, self.device.type)
+        if network.architecture.channels != channels:
+            raise ArgumentError(
+                f"teacher is {name!r}, a denoiser of {network.architecture.channels} channels; expected {channels}, as "
+                "the network has. Name another one."
+            )
+        return Teacher(network, self.settings.taught)
 
     def start_mean(self) -> None:
         """Let the mean of the weights begin at the weights."""
@@ -95,8 +111,11 @@ class Trainer:
 
     def step(self, images: Collection, count: int, fraction: float, executor: Executor) -> float:
         """Take step ``count`` after a ``fraction`` of the training time; returns the loss."""
-        clean, noisy, sigma = (part.to(self.device).chunk(self.workers) for part in self._next(images, count))
-        found = list(executor.map(self._gradients, clean, noisy, sigma))
+        clean, noisy, sigma = (part.to(self.device) for part in self._next(images, count))
+        if self.teacher is not None:
+            clean = self.teacher.target(clean, noisy, sigma, count, fraction)
+        shares = [part.chunk(self.workers) for part in (clean, noisy, sigma)]
+        found = list(executor.map(self._gradients, *shares))
         loss = sum(loss for loss, _ in found) / len(found)
         if self._runs_away(loss):
             return loss
