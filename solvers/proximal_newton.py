@@ -38,6 +38,7 @@ SEARCHED = 4  # points at which the objective is looked at along a direction
 REFRESH = 25  # steps after which A^H A x is computed afresh, before its rounding errors add up
 MOST_STARTS = 12  # first steps of conjugate gradients
 LONGEST = 2.0  # step along a direction
+FEWEST, SLOWLY = 3, 3  # inner steps of the first step, and steps after which there is one more
 FEATURES = (
     "mean", "evenness", "negative", "lower tenth", "median", "upper tenth", "reach", "measured", "penalty", "complex",
 )  # fmt: skip
@@ -118,7 +119,7 @@ class ProximalNewton(Regularised):
     start : int
         Conjugate gradient steps on the data before the first step; their directions are measured as well.
     inner : int
-        Inner steps, which call no operator.
+        Most inner steps, which call no operator; the first steps take fewer.
     memory : int
         Directions along which the model is exact.
     bound : int
@@ -153,7 +154,7 @@ class ProximalNewton(Regularised):
     schedule: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
     floor: float = 0.02
     start: int = 3
-    inner: int = 6
+    inner: int = 12
     memory: int = 8
     bound: int = 200
 
@@ -276,8 +277,9 @@ class ProximalNewton(Regularised):
         right = state.model(state.x) - state.Gx + self._inner._back
         solved = state.model.inverse(state.inner.inverse, state.solved)
         inner, found = self._inner.of(right, solved), state.inner
-        for i in range(self.inner):
-            balanced = i + 1 == self.inner  # the model's inverse is that of the penalties of this step
+        count = min(FEWEST + k // SLOWLY, self.inner)  # far from the minimum the model is not worth minimising well
+        for i in range(count):
+            balanced = i + 1 == count  # the model's inverse is that of the penalties of this step
             found = inner.step(found, k if balanced else 0)
         return found, solved
 
