@@ -32,9 +32,8 @@ from solvers.validation import positive_float, positive_int
 
 FLOOR, FLOOR_PERIODIC, FLOOR_MEASURED = 0.003, 0.4, 0.4
 FEATURES = ("noise", "mean", "measured", "complex")
-LEAST_ANSWER = 0.15  # share of the data step in the image that is worth its products
-OUTPUTS = {"weight": 3.0, "level": 1.5, "answer": 1.5}
-"""Largest logarithms of learned factors of the strength and the last level; ``answer`` is no logarithm."""
+OUTPUTS = {"weight": 1.4, "level": 0.75}
+"""Largest logarithms of learned factors of the strength and the last level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,6 @@ class ModelledDPIRState:
     last: float  # its last level
     weight: float  # strength, times what is learned
     floor: float  # least eigenvalue of the model that is trusted, over its unit
-    answer: float  # share of the data step in the image
     fit: Array  # image near z that explains the data
     Gfit: Array  # A^H A of it
     fitted: bool  # whether it is near the last z, or near the one before
@@ -66,8 +64,8 @@ class ModelledDPIR(DPIR):
     data, prior, strength, level, length, first, momentum
         See :class:`DPIR`.
     schedule : callable, optional
-        Features of the problem to logarithms of factors of the strength (``"weight"``) and the last level, and to what
-        is added to ``answer``: a :class:`LearnedSchedule`. None leaves them as they are.
+        Features of the problem to logarithms of factors of the strength (``"weight"``) and the last level: a
+        :class:`LearnedSchedule`. None leaves them as they are.
     floor : float, optional
         Least eigenvalue of the model that is trusted: over the largest where the response is given over twice the
         image, else over the mean. None takes one that suits what the model is.
@@ -164,19 +162,15 @@ class ModelledDPIR(DPIR):
             measured = measured.learned(*pair, self.memory)
         model = self._model(measured)
         spread = arrays.to_float(arrays.norm(x - x.mean())) / math.sqrt(max(arrays.size(x), 1))
-        found = self._told(model, spread)
-        last, floor = self.level * math.exp(found["level"]), self._least(model)
+        factors = self._factors(model, spread)
+        weight, last, floor = self.strength * factors["weight"], self.level * factors["level"], self._least(model)
         first = self.first if self.first is not None else FIRST_LEVEL * spread
-        weight, answer = self.strength * math.exp(found["weight"]), min(self.answer + found["answer"], 1.0)
-        answer = answer if answer >= LEAST_ANSWER else 0.0
-        return ModelledDPIRState(
-            x, x, x, x0, max(first, last), last, weight, floor, answer, x, Gx, False, model, measured
-        )
+        return ModelledDPIRState(x, x, x, x0, max(first, last), last, weight, floor, x, Gx, False, model, measured)
 
-    def _told(self, model: Filter, spread: float) -> dict[str, float]:
-        """What the schedule makes of the problem; whatever it says, it can be computed with."""
+    def _factors(self, model: Filter, spread: float) -> dict[str, float]:
+        """What the schedule makes of the problem; whatever it says, they can be computed with."""
         found = dict(self.schedule(self.features(model, spread))) if self.schedule is not None else {}
-        return {name: _bounded(found.get(name, 0.0), bound) for name, bound in OUTPUTS.items()}
+        return {name: math.exp(_bounded(found.get(name, 0.0), bound)) for name, bound in OUTPUTS.items()}
 
     def features(self, model: Filter, spread: float) -> dict[str, float]:
         """What the schedule is told: numbers free of units, which cost no operator call."""
@@ -203,10 +197,10 @@ class ModelledDPIR(DPIR):
         for i in range(first + 1, first + self.inner):
             z, rho, _ = self._ahead(state, i)
             state = self._denoised_from(state, state.fit + self._direction(state, z, rho), i)
-        if state.answer == 0:
+        if self.answer == 0:
             return replace(state, x=state.z, fitted=False)
         state = self._fitted(state, first + self.inner)
-        return replace(state, x=arrays.axpy(state.answer, state.fit - state.z, state.z))
+        return replace(state, x=arrays.axpy(self.answer, state.fit - state.z, state.z))
 
     def _denoised_from(self, state: ModelledDPIRState, fit: Array, i: int) -> ModelledDPIRState:
         """Denoising ``i``."""
@@ -247,7 +241,7 @@ class ModelledDPIR(DPIR):
         return replace(state, fit=fit, Gfit=Gfit, model=self._model(measured), measured=measured)
 
 
-def _bounded(value: float, bound: float) -> float:
+def _bounded(logarithm: float, bound: float) -> float:
     """Within its bound; 0 where it is no number."""
-    value = float(value)
+    value = float(logarithm)
     return min(max(value, -bound), bound) if math.isfinite(value) else 0.0

@@ -42,7 +42,6 @@ REACH = {"floor": 1.3, "start": 1.1}
 """Distances between settings that are about as different."""
 ROUNDS = 400
 RATE = 0.01
-DECAY = 1.0
 WIDTHS = (8,)
 SEEN = 2.0
 """Standard deviations of the lessons' features, beyond which the nearest ones decide."""
@@ -68,6 +67,8 @@ class Study:
     command: str
     scales: tuple[int, ...] = (1,)
     """Pixels of pictures for each pixel of a problem, a side."""
+    decay: float = 1.0
+    """Of the weights in the fit: the fewer the lessons, the larger."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ def objective_of(problem: Costly) -> Callable[[Any], float]:
     return lambda x: float(algorithm.objective(np.asarray(x).astype(np.result_type(x.dtype, np.float64))))
 
 
-def least_of(problem: Costly, steps: int = 50, inner: int = 16, memory: int = 50) -> float:
+def least_of(problem: Costly, steps: int = 50) -> float:
     """The minimum, from a long run in double precision."""
     y = problem.y.astype(np.result_type(problem.y.dtype, np.float64))
     algorithm = ProximalNewton(
-        LeastSquares(problem.operator, y), TotalVariation(), problem.strength, inner=inner, memory=memory
+        LeastSquares(problem.operator, y), TotalVariation(), problem.strength, inner=16, memory=50
     )
     state = algorithm.init(np.zeros(problem.operator.in_shape, np.result_type(problem.truth.dtype, np.float64)))
     objective, last = objective_of(problem), math.inf
@@ -191,7 +192,7 @@ def fitted(
     blank = LearnedSchedule.untrained(study.features, study.outputs, widths=WIDTHS)
     spread = np.maximum(table.std(0).numpy(), 1e-3) * (1e9 if constant else 1.0)
     network = ScheduleNetwork(replace(blank, mean=table.mean(0).numpy(), scale=spread, seen=SEEN))
-    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
+    optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=study.decay)
     for _ in range(ROUNDS):
         distances = ((network.table(table)[:, None] / reach - places) ** 2).sum(-1)
         near = torch.softmax(-distances, 1)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
+
+from solvers.arrays import threads
 
 REACH = 2  # pixels on each side of a ray through the origin in which the response of a view can lie
 
@@ -51,19 +54,27 @@ def seen_on_average(response: np.ndarray, coils: np.ndarray | None) -> np.ndarra
     """
     if coils is None:
         return response
-    shape, axes = coils.shape[1:], tuple(range(-response.ndim, 0))
-    together = _correlation(coils, response.shape, axes)
-    flat = np.ones((1, *shape))
-    pairs = _correlation(flat, response.shape, axes).real
+    together = _correlation(coils, response.shape)
+    pairs = reduce(
+        np.multiply.outer, [_pairs(n, most) for n, most in zip(coils.shape[1:], response.shape, strict=True)]
+    )
     return response * np.divide(together, pairs, out=np.zeros_like(together), where=pairs > 0.5)
 
 
-def _correlation(images: np.ndarray, grid: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+def _correlation(images: np.ndarray, grid: tuple[int, ...]) -> Any:
     """``sum_c sum_x conj(s_c(x + d)) s_c(x)``."""
+    from scipy import fft
+
     power = np.zeros(grid)
     for image in images:
-        power += np.abs(np.fft.fftn(image.conj(), grid, axes)) ** 2
-    return np.fft.ifftn(power)
+        power += np.abs(fft.fftn(image.conj(), grid, workers=threads())) ** 2
+    return fft.ifftn(power, workers=threads())
+
+
+def _pairs(n: int, grid: int) -> np.ndarray:
+    """How many of ``n`` places on a line have one of them at each distance, periodically on a grid."""
+    distances = np.arange(grid)
+    return np.maximum(n - distances, 0) + np.maximum(n - grid + distances, 0) * (distances > 0)
 
 
 def periodic(response: np.ndarray) -> np.ndarray:
