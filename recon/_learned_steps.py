@@ -29,6 +29,7 @@ FIRST_HOLES = 0.6  # the same over the error of interpolation, where pixels are 
 TEXTURE = 0.6  # and over the differences of neighbours in the start
 LAST_UNSEEN = 0.03  # last one over the spread, where pixels are missing
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
+LEARNED_STOP = "at most 8 steps", "as learned: none that is expected to gain less than 0.01 dB"
 
 
 def takes_learned_steps(prior: Any, operator: Any) -> bool:
@@ -100,10 +101,18 @@ def _levels(operator: Any, y: Any, noise: float) -> dict[str, float]:
     level, error = noise / typical_gain(operator), 0.0
     if has_holes(operator):
         level = math.hypot(level, LAST_UNSEEN * float(arrays.to_numpy(first_guess(operator, y)).std()))
-        error = unseen_error(operator, y, noise)
+        error = _depth(operator) * unseen_error(operator, y, noise)
     if not is_partial(operator) and share_measured(operator) >= 1:
         return {"level": level, "first": FIRST * level}
     return {"level": level, "first": math.hypot(FIRST_FEW * level, FIRST_HOLES * error), "texture": TEXTURE}
+
+
+def _depth(mask: Any) -> float:
+    """Root mean square distance of the missing pixels from what was measured, in pixels."""
+    from scipy.ndimage import distance_transform_edt
+
+    distance = distance_transform_edt(mask.diagonal_gram() == 0)
+    return float(np.sqrt(np.mean(distance[distance > 0] ** 2)))
 
 
 LEARNED_NEWTON = "quasi-Newton steps of one product each, their model started as learned on other operators"

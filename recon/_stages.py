@@ -37,7 +37,8 @@ def with_tolerance(request: Request, image: float) -> Plan:
     the noise level into one of the image.
     """
     plan, y, operator = request.plan, request.y, request.operator
-    if isinstance(plan.noise, Poisson) or is_nonlinear(operator):
+    learned = plan.decisions["solver"].choice == "learned-dpir"  # which ends by what it learned
+    if isinstance(plan.noise, Poisson) or is_nonlinear(operator) or learned:
         return plan
     back, size = (arrays.to_float(arrays.norm(a)) for a in (operator.adjoint(y), y))
     if not (back > 0 and image > 0):

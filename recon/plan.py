@@ -26,7 +26,7 @@ from recon._decide import (
     several,
     undecided,
 )
-from recon._learned_steps import denoiser_strength
+from recon._learned_steps import LEARNED_STOP, denoiser_strength
 from recon._natural_solver import decide_solver
 from recon._plug_and_play import denoiser_of, starts_from_classical
 from recon._regulariser import regulariser_strength
@@ -160,7 +160,7 @@ def prepare(
         number, criterion = decide_strength(strength, tunable, judge, None if several_given else usual, own)
         if strength == "joint":
             require_balance(whole)
-        own["stop"] = stop
+        own["stop"] = Decision(*LEARNED_STOP) if own["solver"].choice == "learned-dpir" else stop
         return Plan(operator, model, known, whole, build, number, criterion, limit, goal, channel_axis, own, usual)
 
     candidates = tuple(planned(p) for p in several(prior, strength)) if several_given else ()

@@ -250,6 +250,8 @@ def test_a_fit_follows_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     features = rng.standard_normal((160, len(FEATURES)))
     features[::8, FEATURES.index("share")] = 0  # the first steps of runs
+    features[:, FEATURES.index("noise")] = -np.abs(features[:, FEATURES.index("noise")])
+    features[:, FEATURES.index("curved")] = 0
     same = 0.3 + 0 * features[:, 1]
     targets = np.stack([0.5 * features[:, 3], -np.tanh(features[:, 0]), same, same], axis=1)
     table = Lessons(features, targets, np.ones_like(targets), np.ones(160), np.zeros(160), np.full(160, 8.0))
@@ -260,6 +262,46 @@ def test_a_fit_follows_what_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.abs(values - targets).mean() < 0.15
     constant = fitted(table, ScheduleSettings(widths=(4,)), inputs=("share",))
     assert constant.inputs == ("share",) and constant({"share": 0.0})["momentum"] == pytest.approx(0.3, abs=0.05)
+
+
+def test_flat_images_teach_nothing_and_curves_are_known_by_what_is_linear() -> None:
+    rng = np.random.default_rng(0)
+    features = np.zeros((60, len(FEATURES)))
+    features[:, FEATURES.index("amplification")] = rng.uniform(-1, 0, 60)
+    features[30:, FEATURES.index("curved")] = 1
+    targets = np.full((60, len(BOUNDS)), 0.3)
+    table = Lessons(features, targets, np.ones_like(targets), np.ones(60), np.zeros(60), np.ones(60))
+    flat = replace(table, features=features + 0.3 * (np.array(FEATURES) == "noise"), targets=-targets)
+    alone, both = (fitted(found, ScheduleSettings(widths=(4,))) for found in (table, table + flat))
+    assert np.array_equal(alone.layers[-1][1], both.layers[-1][1])
+    assert len(alone.known) == 30  # of the linear ones, each once
+    again = fitted(table + table, ScheduleSettings(widths=(4,)))
+    assert np.allclose(np.sort(again.known, 0), np.sort(alone.known, 0), equal_nan=True)
+    ends = [np.nanmin(alone.known), np.nanmax(alone.known)]
+    assert np.isin(ends, alone.known[:3]).all()  # the far ones come first
+
+
+def test_the_first_level_knows_what_interpolation_misses() -> None:
+    truth = pictures(51).patches(np.random.default_rng(0), 1, 51)[0, 0].astype(float)
+    level = 0.005
+    firsts = []
+    for width in (1, 4):  # of the holes; a quarter is missing
+        row, column = np.indices(truth.shape) // width % 2
+        mask = ops.Mask((row + column) != 2)
+        y = mask(truth)
+        learned = problem(mask, y, Gaussian(level), PlugAndPlay(smooth), lambda features: {})
+        firsts.append(learned.init(first_guess(mask, y)).first)
+        assert math.sqrt(4 * learned.level**2) < firsts[-1] < truth.std() and learned.level >= level
+    assert firsts[1] > 1.5 * firsts[0]
+    whole = problem(ops.Identity(truth.shape), truth, Gaussian(level), PlugAndPlay(smooth), lambda features: {})
+    assert whole.init(truth).first == pytest.approx(3.3 * level)
+    row = restored(ops.Identity(truth.shape), truth, lambda features: {})
+    steps = [np.diff(truth, axis=axis) for axis in (0, 1)]
+    texture = math.sqrt(sum(np.mean(s**2) for s in steps) / 2)
+    state = replace(row, first=0.03, texture=2.0).init(truth)
+    assert state.first == pytest.approx(math.hypot(0.03, 2 * texture))
+    with pytest.raises(ArgumentError, match="texture"):
+        replace(row, texture=-1.0)
 
 
 @pytest.fixture
@@ -303,7 +345,8 @@ def test_reconstruct_takes_them_where_they_help_and_says_so() -> None:
     camera, coarse = ops.SinglePixel(truth.shape, 500), ops.Downsample(2, truth.shape)
     y = camera(truth) + np.float32(0.01) * np.random.default_rng(0).standard_normal(camera.out_shape, dtype=np.float32)
     x, info = reconstruct(y, camera, prior="learned", noise=0.01, return_info=True)
-    assert (info.plan.decisions["solver"].choice, info.iterations) == ("learned-dpir", 8)
+    assert info.plan.decisions["solver"].choice == "learned-dpir" and LEAST_STEPS <= info.iterations <= 8
+    assert info.plan.decisions["stop"].choice == "at most 8 steps" and info.status in (Status.FINISHED, Status.ENOUGH)
     assert "learned" in info.plan.decisions["solver"].reason
     assert np.linalg.norm(x - truth) < 0.7 * np.linalg.norm(first_guess(camera, y) - truth)
     assert "total variation" in info.plan.decisions["start"].choice

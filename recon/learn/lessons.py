@@ -71,7 +71,10 @@ class Lessons:
     def without(self, families: Sequence[str]) -> Lessons:
         """The lessons of the other families."""
         numbers = [list(ALL).index(name) for name in families]
-        kept = ~np.isin(self.family, numbers)
+        return self.where(~np.isin(self.family, numbers))
+
+    def where(self, kept: np.ndarray) -> Lessons:
+        """Some of the rows."""
         return Lessons(*(getattr(self, f.name)[kept] for f in fields(self)))
 
     @property

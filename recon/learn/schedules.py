@@ -46,8 +46,8 @@ ROUNDS = 300
 """Gradient steps of the fit, all lessons in each."""
 SEEN = 2.5
 """Standard deviations beyond which features are clipped in use."""
-ALIKE = ("amplification", "weakness", "curved")
-"""Features by which problems are alike: how inversion treats the noise, and whether it is linear."""
+ALIKE = ("amplification", "weakness")
+"""Features by which problems are alike: how inversion treats the noise."""
 UNIT = 0.25
 """What these are divided by; the others by their standard deviation."""
 REACH = 0.7
@@ -56,6 +56,8 @@ KEPT = 256
 """Most problems that a schedule remembers."""
 SHAKEN = 0.5
 """Standard deviation of what is added to the features in the fit, over theirs: neighbours are to be alike."""
+FLATTEST = 0.2
+"""Logarithm of the last level over the spread, beyond which an image is too flat to teach."""
 RATE = 0.02
 DECAY = 2e-3
 
@@ -204,6 +206,7 @@ def fitted(
             raise OptionError(
                 f"inputs hold {name!r}; expected some of {', '.join(FEATURES)}.{suggestion(name, FEATURES)}"
             )
+    found = found.where(found.features[:, FEATURES.index("noise")] <= FLATTEST)
     features = found.features[:, [FEATURES.index(name) for name in inputs]]
     start = LearnedSchedule.untrained(inputs, BOUNDS, widths=settings.widths, rng=settings.seed)
     scale = np.where([name in ALIKE for name in inputs], UNIT, features.std(0) + 1e-2)
@@ -228,12 +231,23 @@ def _known(found: Lessons, schedule: LearnedSchedule) -> np.ndarray | None:
     alike = [name in ALIKE for name in schedule.inputs]
     if not any(alike):
         return None
-    first = np.flatnonzero(found.features[:, FEATURES.index("share")] == 0)
+    straight = found.features[:, FEATURES.index("curved")] == 0  # parabolas are known by what linear operators taught
+    first = np.flatnonzero(straight & (found.features[:, FEATURES.index("share")] == 0))
     if len(first) == 0:
         return None
-    chosen = np.random.default_rng(0).permutation(first)[:KEPT]  # in the order of the lessons families alternate
-    features = found.features[chosen][:, [FEATURES.index(name) for name in schedule.inputs]]
-    return np.where(alike, (features - schedule.mean) / schedule.scale, np.nan)
+    features = found.features[first][:, [FEATURES.index(name) for name in schedule.inputs]]
+    places = (features - schedule.mean) / schedule.scale
+    return np.where(alike, places[_spread(places[:, alike], KEPT)], np.nan)
+
+
+def _spread(places: np.ndarray, count: int) -> list[int]:
+    """Numbers of places that are far from each other, until no other is left or there are so many."""
+    chosen = [0]
+    distance = ((places - places[0]) ** 2).sum(1)
+    while len(chosen) < count and distance.max() > 0:
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, ((places - places[chosen[-1]]) ** 2).sum(1))
+    return chosen
 
 
 def _weights(found: Lessons) -> np.ndarray:

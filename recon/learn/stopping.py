@@ -23,6 +23,8 @@ PRICE = 0.01
 """Decibels that a step is worth."""
 MOST = 0.2
 """Decibels beyond which a loss is no worse."""
+CAREFUL = 3.0
+"""Weight of what is lost by ending, over that of what is saved."""
 CERTAIN = 0.9
 """What the network is to say where a run should end, and its negative where not."""
 WIDTH = 12
@@ -67,7 +69,7 @@ def with_stop(schedule: LearnedSchedule, found: Rehearsal, seed: int = 0) -> Lea
     """The schedule that also says when to end."""
     start = LearnedSchedule.untrained(schedule.inputs, STOP, widths=(WIDTH,) * (len(schedule.layers) - 1), rng=seed)
     network = ScheduleNetwork(replace(start, mean=schedule.mean, scale=schedule.scale, seen=schedule.seen))
-    counts = np.minimum(abs(found.worth), MOST)
+    counts = np.minimum(abs(found.worth), MOST) * np.where(found.worth < 0, CAREFUL, 1.0)
     table = found.features, CERTAIN * np.sign(found.worth), counts / max(counts.mean(), 1e-12)
     given, wanted, counts = map(torch.from_numpy, table)
     optimiser = torch.optim.Adam(network.parameters(), RATE)
