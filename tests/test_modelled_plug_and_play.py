@@ -141,6 +141,26 @@ def test_a_step_takes_one_product_and_the_first_one_that_of_the_start(data):
     assert calls == [5, 7, 9]
 
 
+@pytest.mark.parametrize(("answer", "expected"), [(0.0, [7, 11]), (0.25, [11, 15])])
+def test_the_image_has_a_share_of_a_data_step_of_some_products(data, answer, expected):
+    counter = Counter(data.operator)
+    algorithm = ModelledDPIR(
+        LeastSquares(counter.operator, data.y), PlugAndPlay(Shrinkage()), 0.1, level=1.0, first=1.0,
+        begin=1, inner=1, products=2, answer=answer, momentum=0.0,
+    )  # fmt: skip
+    state, calls = algorithm.init(np.zeros(SHAPE)), []
+    for k in range(2):
+        state = algorithm.step(state, k)
+        calls.append(counter.calls)
+        np.testing.assert_allclose(state.x, (1 - answer) * state.z + answer * state.fit)
+    assert calls == expected
+    for k in range(2, 40):
+        state = algorithm.step(state, k)
+    gram, rho = dense(data.operator.gram, SHAPE), 0.1
+    right = data.operator.adjoint(data.y).ravel() + rho * (state.z if answer else state.before).ravel()
+    np.testing.assert_allclose(state.fit.ravel(), np.linalg.solve(gram + rho * np.eye(256), right), atol=1e-3)
+
+
 @pytest.mark.parametrize("value", [math.nan, -math.inf, 1e9])
 def test_a_schedule_keeps_within_its_bounds(data, value):
     told: dict[str, float] = {}
@@ -197,7 +217,9 @@ def test_costly_operators_take_fewer_products_than_with_the_classical_solver():
     assert errors[0] < 1.1 * errors[1]
 
 
-@pytest.mark.parametrize("given", [{"floor": 0.0}, {"inner": 0}, {"begin": -1}, {"memory": 0}])
+@pytest.mark.parametrize(
+    "given", [{"floor": 0.0}, {"inner": 0}, {"begin": -1}, {"memory": 0}, {"products": 0}, {"answer": 2.0}]
+)
 def test_wrong_numbers_are_named(data, given):
     with pytest.raises(ArgumentError, match=next(iter(given))):
         ModelledDPIR(data, PlugAndPlay(Shrinkage()), 1.0, **given)
