@@ -16,6 +16,8 @@ _LOWER_SHARE = 0.4377  # mean of the lower 80 % of squared standard normal varia
 _BLOCK, _QUIET = 8, 0.1  # rows and columns of a block, share of the blocks that is taken for free of texture
 _KOAY_STEPS = 200  # of a fixed point that is slow where the signal is weak
 _ENOUGH = 200  # samples a median needs to be a level
+_FEW = 100  # and a lower quartile of differences in several directions
+_LOWER_QUARTILE = 0.31864  # Phi^-1(5/8): of the modulus of a normal variable
 
 
 def estimate_sigma(y: Array, operator: Any) -> float:
@@ -199,7 +201,7 @@ def _alike(y: np.ndarray, tile: tuple[int, int] | None) -> np.ndarray:
 
 
 def _real_level(y: np.ndarray, sampling: np.ndarray | None) -> float:
-    """Robust level of the diagonal differences, or of plain ones where too few squares are measured."""
+    """Robust level of the diagonal differences, or of others where too few squares are measured."""
     if y.ndim < 2 or min(y.shape[-2:]) < 2:
         return _mad(np.diff(y, axis=-1)) / np.sqrt(2)
     squares = (y[..., :-1, :-1] - y[..., :-1, 1:] - y[..., 1:, :-1] + y[..., 1:, 1:]) / 2
@@ -208,8 +210,18 @@ def _real_level(y: np.ndarray, sampling: np.ndarray | None) -> float:
     kept = sampling[..., :-1, :-1] & sampling[..., :-1, 1:] & sampling[..., 1:, :-1] & sampling[..., 1:, 1:]
     if kept.sum() >= _ENOUGH:
         return _mad(squares[kept])
+    turned = y.swapaxes(-1, -2), sampling.swapaxes(-1, -2)
+    found = np.abs(np.concatenate((squares[kept], _second_differences(y, sampling), _second_differences(*turned))))
+    if found.size >= _FEW:  # scattered pixels: those in a row see slopes and edges less than pairs do
+        return float(np.quantile(found, 0.25)) / _LOWER_QUARTILE
     pairs = sampling[..., :-1] & sampling[..., 1:]
     return _mad(np.diff(y, axis=-1)[pairs]) / float(np.sqrt(2)) if pairs.any() else float(np.std(y[sampling]))
+
+
+def _second_differences(y: np.ndarray, sampling: np.ndarray) -> np.ndarray:
+    """Those along the rows, where all three samples were measured, with the noise of one sample."""
+    kept = sampling[..., :-2] & sampling[..., 1:-1] & sampling[..., 2:]
+    return (y[..., :-2] - 2 * y[..., 1:-1] + y[..., 2:])[kept] / math.sqrt(6)
 
 
 def _mad(differences: np.ndarray) -> float:

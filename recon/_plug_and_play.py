@@ -32,6 +32,10 @@ LAST_UNSEEN = 0.5  # last level over the noise
 LEAST_UNSEEN = 1e-2  # and over the root mean square of the samples
 FIRST_HOLES, LAST_HOLES = 2.0, 0.08  # levels over the error of interpolation, where pixels are missing
 NOISE_HOLES = 0.65  # last level over the noise, there
+CLEAN_HOLES = 0.25  # noise over the error of interpolation, up to which what is left of the data is added again
+FIRST_CLEAN, LAST_CLEAN = 2.5, 1.5  # levels over the error of interpolation, there
+LEFT_CLEAN = 0.4  # error of what was filled in, over that of interpolation
+POSITIONS = 8  # of the denoiser, whose answers are averaged
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
 SETTLING = (
     "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
@@ -182,12 +186,9 @@ def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
     """Levels and steps."""
     noise = measured_noise(y, model)
     if has_holes(operator):
-        from solvers.learned_plug_and_play import LEFT
+        from solvers.plug_and_play import FIRST_LEVEL
 
-        error = unseen_error(operator, y, noise)
-        level, first = max(NOISE_HOLES * noise, LAST_HOLES * error), max(FIRST_HOLES * error, 2 * noise)
-        steps = {"length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": LEFT**2 * USUAL_WEIGHT}
-        return {"level": level, "first": first, **steps}
+        return _filling(unseen_error(operator, y, noise), noise, FIRST_LEVEL * _spread_seen(operator, y))
     if is_partial(operator):
         least = LEAST_UNSEEN * arrays.to_float(arrays.norm(y)) / math.sqrt(measured_count(operator, y))
         level = max(LAST_UNSEEN * noise, least) / operator.norm()
@@ -197,6 +198,28 @@ def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:
         return {"level": level, "length": STEPS}
     levels = {"level": LAST_FEW * level, "first": FIRST_FEW * level}
     return {**levels, "length": STEPS_FEW, "momentum": MOMENTUM_FEW}
+
+
+def _filling(error: float, noise: float, highest: float) -> dict[str, Any]:
+    """Levels and steps where pixels are missing, by the error of their interpolation.
+
+    The dual variable makes up for what a denoiser takes off that is no noise, so that its level may stay high. It
+    brings back noise as well, hence only where there is little.
+    """
+    from solvers.learned_plug_and_play import LEFT
+
+    if noise <= CLEAN_HOLES * error:
+        steps = {"length": STEPS_UNSEEN, "consistent": (LEFT_CLEAN / LAST_CLEAN) ** 2 * USUAL_WEIGHT}
+        levels = {"level": min(LAST_CLEAN * error, highest), "first": min(FIRST_CLEAN * error, highest)}
+        return {**levels, **steps, "dual": True, "average": POSITIONS}
+    level, first = max(NOISE_HOLES * noise, LAST_HOLES * error), max(FIRST_HOLES * error, 2 * noise)
+    steps = {"length": STEPS_UNSEEN, "momentum": MOMENTUM_UNSEEN, "consistent": LEFT**2 * USUAL_WEIGHT}
+    return {"level": level, "first": first, **steps}
+
+
+def _spread_seen(mask: Any, y: Array) -> float:
+    """Standard deviation of the pixels that a mask leaves."""
+    return float(arrays.to_numpy(mask.adjoint(y))[..., arrays.to_numpy(mask.diagonal_gram()) > 0].std())
 
 
 def share_measured(operator: Any) -> float:

@@ -6,7 +6,14 @@
 The levels ``sigma_k`` fall geometrically from a tenth or so of the image's range, where the denoiser keeps only what is
 large, to the level of noise that the data leave in the image. Zhang et al. 2022 (DPIR). With a proximal map for the
 denoiser it is :class:`solvers.HalfQuadratic`, with a fixed level plug-and-play of Venkatakrishnan et al. 2013. Where
-what is known has to spread into what is not, steps from ``z + momentum (z - z before)`` get there sooner.
+what is known has to spread into what is not, steps from ``z + momentum (z - z before)`` get there sooner. With the
+dual variable of ADMM the steps are
+
+    x  <- argmin 1/2 |A x - y|^2 + rho_k/2 |x - (z - u)|^2
+    u  <- u + x - z
+    z  <- D(x + u, sigma_k)
+
+and a denoiser that removes more than noise does so in vain: what it takes off the data comes back with ``u``.
 """
 
 from __future__ import annotations
@@ -34,6 +41,8 @@ class DPIRState:
     start: Array  # where the run began
     first: float  # first level of the denoiser
     fit: Array  # image nearest to the last one that explains the data
+    dual: Array | None  # by how much the data steps have moved the image so far, where that is kept
+    mean: Array | None  # share of the answer that is known already, where it is an average
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +69,23 @@ class DPIR(TwoProximalMaps):
     consistent : float
         Step of a data step after the last denoising, over that of the others; 0 leaves it out. It weighs the noise
         against what the denoiser has left.
+    dual : bool
+        Whether the dual variable of ADMM is kept from step to step. Suits data that are nearly free of noise but do not
+        see every pixel, at a level of the size of the errors there.
+    average : int
+        Number of last denoised images, of all if there are fewer, whose mean is the answer. Their errors differ where
+        the denoiser sees the image in another position each time.
 
     Raises
     ------
     ArgumentError
-        The data term is not plain least squares, or a level, the length or the momentum is out of its range.
+        The data term is not plain least squares, or a level, a number of steps or the momentum is out of its range.
 
     References
     ----------
     K. Zhang, Y. Li, W. Zuo, L. Zhang, L. Van Gool, R. Timofte, "Plug-and-play image restoration with deep denoiser
-    prior", IEEE Trans. Pattern Anal. Mach. Intell. 44 (2022).
+    prior", IEEE Trans. Pattern Anal. Mach. Intell. 44 (2022); with a dual variable: S. Venkatakrishnan, C. Bouman,
+    B. Wohlberg, "Plug-and-play priors for model based reconstruction", GlobalSIP (2013).
 
     Examples
     --------
@@ -88,6 +104,8 @@ class DPIR(TwoProximalMaps):
     momentum: float = 0.0
     turns: bool = False
     consistent: float = 0.0
+    dual: bool = False
+    average: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,27 +115,46 @@ class DPIR(TwoProximalMaps):
         positive_float("level", self.level)
         positive_float("consistent", self.consistent, zero=True)
         positive_int("length", self.length)
+        positive_int("average", self.average)
         if self.first is not None:
             positive_float("first", self.first)
 
     def init(self, x0: Array) -> DPIRState:
         spread = arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))
         first = self.first if self.first is not None else FIRST_LEVEL * spread
-        return DPIRState(x0, x0, x0, max(first, self.level), x0)
+        return self._begun(x0, max(first, self.level))
 
     def restart(self, state: DPIRState, strength: float, item: int | None = None) -> DPIRState:
         """Begin afresh, from the same start: what is reached depends on the way, so it must not depend on more."""
-        start = state.start if item is None else state.start[item]
-        return DPIRState(start, start, start, state.first, start)
+        return self._begun(state.start if item is None else state.start[item], state.first)
+
+    def _begun(self, start: Array, first: float) -> DPIRState:
+        dual = arrays.zeros(tuple(start.shape), start) if self.dual else None
+        return DPIRState(start, start, start, first, start, dual, None)
 
     def step(self, state: DPIRState, k: int) -> DPIRState:
         variance = self._level(state.first, k) ** 2
         ahead = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
+        if state.dual is not None:  # divided by the penalty, which follows the level
+            ahead = arrays.axpy(-variance / self._level(state.first, max(k - 1, 0)) ** 2, state.dual, ahead)
         fit = self._data_prox(ahead, variance / self.strength, state.fit)
-        x = self._denoised(fit, variance, k)
-        if self.consistent > 0 and k == self.length - 1:
-            x = self._data_prox(x, self.consistent * variance / self.strength, fit)
-        return replace(state, x=x, before=state.x, fit=fit)
+        dual = None if state.dual is None else fit - ahead
+        x = self._denoised(fit if dual is None else fit + dual, variance, k)
+        mean = self._averaged(state.mean, x, k)
+        if k == self.length - 1:
+            x = self._answer(x if mean is None else mean, variance, fit)
+        return replace(state, x=x, before=state.x, fit=fit, dual=dual, mean=mean)
+
+    def _averaged(self, mean: Array | None, x: Array, k: int) -> Array | None:
+        """The mean of the last answers, as far as it has got."""
+        if self.average == 1 or k < self.length - self.average:
+            return None
+        share = x * (1.0 / min(self.average, self.length))
+        return share if mean is None else mean + share
+
+    def _answer(self, x: Array, variance: float, fit: Array) -> Array:
+        """Perhaps a last data step, from what was denoised."""
+        return x if self.consistent == 0 else self._data_prox(x, self.consistent * variance / self.strength, fit)
 
     def _denoised(self, v: Array, variance: float, k: int) -> Array:
         if not self.turns:
@@ -125,8 +162,8 @@ class DPIR(TwoProximalMaps):
         return in_position(lambda turned: self.prior.prox(turned, variance), v, k % 8)
 
     def _level(self, first: float, k: int) -> float:
-        """Level of step ``k``: a geometric sequence from the first to the last, which then stays."""
-        share = min(k / max(self.length - 1, 1), 1.0)
+        """Level of step ``k``: a geometric sequence from the first to the last, which then stays and is averaged."""
+        share = min(k / max(self.length - self.average, 1), 1.0)
         return first ** (1 - share) * self.level**share
 
 

@@ -11,8 +11,9 @@ from scipy.ndimage import uniform_filter
 from priors import BM3D, RED, AllPlanes, Averaged, Box, Denoiser, Equivariant, LeastLevel, PlugAndPlay, TorchDenoiser
 from recon import reconstruct
 from recon._first_guess import first_guess, unseen_error
-from recon._plug_and_play import MIDDLE, TOLD, _matched_weight
+from recon._plug_and_play import MIDDLE, TOLD, BuildDPIR, _matched_weight
 from recon.info import ReconstructionWarning
+from recon.noise import Gaussian
 from recon.operators import Blur, Identity, Mask, from_matrix
 from recon.psf import gaussian
 from solvers import ADMM, DPIR, FISTA, LBFGS, PDHG, DouglasRachford, HalfQuadratic, LeastSquares, Status, solve, unroll
@@ -209,6 +210,29 @@ def test_momentum_and_the_last_data_step_by_hand():
     np.testing.assert_allclose(unroll(problem, np.zeros(8), 3), fit(x, 2 * strength / 0.1**2), atol=1e-5)
 
 
+def test_the_dual_variable_and_the_mean_of_the_last_steps_by_hand():
+    strength, levels = 0.02, [1.0, 0.1, 0.1]
+    problem = DPIR(
+        LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), strength, level=0.1, length=3, first=1.0,
+        dual=True, average=2,
+    )  # fmt: skip
+    z, multiplier, found = np.zeros(8), np.zeros(8), []
+    for sigma in levels:  # the multiplier is rho times the dual variable, whatever rho is
+        rho = strength / sigma**2
+        x = np.linalg.solve(MATRIX.T @ MATRIX + rho * np.eye(8), MATRIX.T @ Y + rho * z - multiplier)
+        multiplier = multiplier + rho * (x - z)
+        z = (x + multiplier / rho) / (1 + sigma**2)
+        found.append(z)
+    np.testing.assert_allclose(unroll(problem, np.zeros(8), 3), (found[1] + found[2]) / 2, atol=1e-5)
+
+
+def test_with_the_dual_variable_a_proximal_map_gives_the_minimiser_at_any_level():
+    data, strength, length = LeastSquares(from_matrix(MATRIX), Y), 0.3, 300
+    for level in (0.5, 1.0):
+        problem = DPIR(data, PlugAndPlay(tikhonov), strength, level=level, first=level, length=length, dual=True)
+        np.testing.assert_allclose(unroll(problem, np.zeros(8), length), minimiser(strength), atol=1e-6)
+
+
 def test_each_step_shows_the_denoiser_another_position():
     seen = []
 
@@ -266,6 +290,11 @@ def test_a_closed_form_data_step_is_used(monkeypatch):
         (lambda: Averaged(tikhonov, 1.5), ArgumentError, "share is 1.5"),
         (lambda: PlugAndPlay(lambda v, sigma: v[:1]).prox(np.ones(3), 1.0), OperatorError, "shape"),
         (lambda: DPIR(LeastSquares(Identity((3,)), Y), PlugAndPlay(tikhonov), 1.0, length=0), ArgumentError, "length"),
+        (
+            lambda: DPIR(LeastSquares(Identity((3,)), Y), PlugAndPlay(tikhonov), 1.0, length=3, average=0),
+            ArgumentError,
+            "average",
+        ),
     ],
 )
 def test_wrong_inputs(build, error, words):
@@ -432,3 +461,16 @@ def test_the_error_of_interpolation_is_told_without_the_truth(holes):
     errors = (first_guess(Mask(seen), y) - truth)[~seen]
     assert unseen_error(Mask(seen), y, noise) == pytest.approx(float(np.sqrt(np.mean(errors**2))), rel=0.25)
     assert unseen_error(Mask(np.ones((8, 8))), y[:8, :8], noise) == 0
+
+
+@pytest.mark.parametrize(("noise", "kept"), [(0.02, True), (0.5, False)])
+def test_the_dual_variable_is_kept_where_pixels_are_missing_and_noise_is_little(noise, kept):
+    rng = np.random.default_rng(3)
+    truth = smoothing(rng.standard_normal((64, 64)), 0.1)
+    mask = Mask(rng.random(truth.shape) < 0.3)
+    error = unseen_error(mask, mask(truth), 0.0)
+    problem = BuildDPIR(Gaussian(noise * error))(LeastSquares(mask, mask(truth)), PlugAndPlay(smoothing), 1e-6)
+    assert problem.dual is kept
+    assert problem.first <= 0.85 * truth[mask.sampling].std() * (1 + 1e-6)
+    scaled = BuildDPIR(Gaussian(7 * noise * error))(LeastSquares(mask, 7 * mask(truth)), PlugAndPlay(smoothing), 1e-6)
+    assert scaled.level == pytest.approx(7 * problem.level) and scaled.first == pytest.approx(7 * problem.first)

@@ -295,6 +295,14 @@ def test_the_noise_level_of_sparse_pixels_is_found():
     assert estimate_sigma(y, A) == pytest.approx(0.02, rel=0.2)
 
 
+@pytest.mark.parametrize("sigma", [0.005, 0.02])
+def test_the_noise_level_of_few_scattered_pixels_is_told_from_slopes(sigma):
+    rng = np.random.default_rng(1)
+    slope = np.add.outer(np.arange(72.0), 2 * np.arange(72.0)) / 60  # neighbours differ by more than the noise
+    A = Mask(rng.random(slope.shape) < 0.3)
+    assert estimate_sigma(A(slope + sigma * rng.standard_normal(slope.shape)), A) == pytest.approx(sigma, rel=0.2)
+
+
 def test_the_discrepancy_is_where_the_residual_is_the_noise():
     # Denoising by x = y / (1 + s): the residual s / (1 + s) |y| equals sigma sqrt(m) at a strength in closed form.
     rng = np.random.default_rng(0)
