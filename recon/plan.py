@@ -140,7 +140,7 @@ def prepare(
     why = ""
     if calibration is None and isinstance(prior, str) and prior == "auto":
         prior, why = usual_priors(operator, y, model, start=x0, solver=solver, strength=strength)
-    if _counts.apply(prior, solver, model, y, operator):
+    if calibration is None and _counts.apply(prior, solver, model, y, operator):
         working = _counts.with_gaussian_noise(working)
         y, operator, model, known = working.y, working.operator, working.model, working.known
         decisions["data term"] = Decision(*working.data_term)

@@ -333,7 +333,7 @@ def test_the_unit_of_the_measurement_does_not_matter():
 def test_counts_take_a_denoiser_too():
     counts = RNG.poisson(50.0, (16, 16)).astype(float)
     image, info = reconstruct(counts, Identity(counts.shape), prior=smoothing, noise="poisson", return_info=True)
-    assert "admm" in str(info.plan) and abs(image.mean() - 50) < 5
+    assert "dpir" in str(info.plan) and abs(image.mean() - 50) < 5
 
 
 def test_the_learned_prior_beats_total_variation_on_a_deblurred_photograph():
