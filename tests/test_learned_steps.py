@@ -281,6 +281,18 @@ def test_flat_images_teach_nothing_and_curves_are_known_by_what_is_linear() -> N
     assert np.isin(ends, alone.known[:3]).all()  # the far ones come first
 
 
+def test_levels_that_are_too_low_count_more_where_noise_is_loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "ROUNDS", 60)
+    targets = np.tile([[0.0, 0.5, 0.0, 0.5], [0.0, -0.5, 0.0, -0.5]], (40, 1))  # nothing tells which of the two
+    said = []
+    for noise in (-2.0, 0.1):
+        features = np.zeros((80, len(FEATURES))) + noise * (np.array(FEATURES) == "noise")
+        table = Lessons(features, targets, np.ones_like(targets), np.ones(80), np.zeros(80), np.ones(80))
+        said.append(fitted(table, ScheduleSettings(widths=(4,)))(dict(zip(FEATURES, features[0], strict=True))))
+    assert abs(said[0]["level"]) < 0.05 and abs(said[1]["answer"]) < 0.05
+    assert said[1]["level"] == pytest.approx(0.25, abs=0.06)  # between 0.5 and -0.5, three times as near to the higher
+
+
 def test_the_first_level_knows_what_interpolation_misses() -> None:
     truth = pictures(51).patches(np.random.default_rng(0), 1, 51)[0, 0].astype(float)
     level = 0.005

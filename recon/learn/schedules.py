@@ -56,6 +56,10 @@ KEPT = 256
 """Most problems that a schedule remembers."""
 SHAKEN = 0.5
 """Standard deviation of what is added to the features in the fit, over theirs: neighbours are to be alike."""
+CAUTION = 3.0
+"""Weight of levels that are too low, over that of those too high, where noise is loud."""
+LOUD, LOUDER = -0.5, 0.15
+"""Logarithm of the last level over the spread where that begins, and how gradually."""
 FLATTEST = 0.2
 """Logarithm of the last level over the spread, beyond which an image is too flat to teach."""
 RATE = 0.02
@@ -211,7 +215,8 @@ def fitted(
     start = LearnedSchedule.untrained(inputs, BOUNDS, widths=settings.widths, rng=settings.seed)
     scale = np.where([name in ALIKE for name in inputs], UNIT, features.std(0) + 1e-2)
     network = ScheduleNetwork(replace(start, mean=features.mean(0), scale=scale, seen=SEEN))
-    given, wanted, counts = (torch.from_numpy(a) for a in (features, found.targets, _weights(found)))
+    table = features, found.targets, _weights(found), _caution(found)
+    given, wanted, counts, cautious = map(torch.from_numpy, table)
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, ROUNDS)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -219,7 +224,8 @@ def fitted(
     for _ in range(ROUNDS):
         optimiser.zero_grad()
         shaken = given + spread * torch.randn(given.shape, generator=generator, dtype=given.dtype)
-        loss = (counts * (network.table(shaken) - wanted).square()).mean()
+        error = network.table(shaken) - wanted
+        loss = (counts * torch.where(error < 0, cautious, 1.0) * error.square()).mean()
         (loss + DECAY * squares(network)).backward()
         optimiser.step()
         falling.step()
@@ -248,6 +254,13 @@ def _spread(places: np.ndarray, count: int) -> list[int]:
         chosen.append(int(distance.argmax()))
         distance = np.minimum(distance, ((places - places[chosen[-1]]) ** 2).sum(1))
     return chosen
+
+
+def _caution(found: Lessons) -> np.ndarray:
+    """How much more a parameter counts that is too small: under loud noise low levels take the noise for detail."""
+    loud = 1 / (1 + np.exp((LOUD - found.features[:, FEATURES.index("noise")]) / LOUDER))
+    is_level = np.array([name == "level" for name in BOUNDS])
+    return 1 + (CAUTION - 1) * loud[:, None] * is_level
 
 
 def _weights(found: Lessons) -> np.ndarray:
