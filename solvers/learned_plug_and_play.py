@@ -51,8 +51,8 @@ BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 0.7, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 STOP = {"stop": 1.0}
 """The schedule may say also whether the next step is to be the last one: above ``SURE`` it is."""
-SURE = 0.2
-LEAST_STEPS = 3  # that are taken whatever it says
+SURE = 0.5
+LEAST_STEPS = 4  # that are taken whatever it says
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class LearnedDPIR(TwoProximalMaps):
     schedule : callable
         Features to the logarithms of the factors of ``"penalty"`` and ``"level"``, the ``"momentum"`` and the share of
         the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule. It may also say
-        ``"stop"``: above 0.2 the next step is the last one, from the third on.
+        ``"stop"``: above 0.5 the next step is the last one, from the fourth on.
     first : float, optional
         First level of the classical schedule. None takes 0.85 times the standard deviation of the start.
     texture : float

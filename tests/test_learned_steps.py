@@ -329,7 +329,7 @@ def test_training_leaves_a_schedule_a_card_and_goes_on(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "ROUNDS", 2)
-    monkeypatch.setattr(training, "LENGTHS", (4,))
+    monkeypatch.setattr(training, "LENGTHS", (5,))
     monkeypatch.setattr(stopping, "ROUNDS", 2)
     monkeypatch.setattr(training, "FAMILIES", ("blur", "gamma"))
     out, lines = tmp_path / "mine.safetensors", []
@@ -427,20 +427,20 @@ def test_curves_may_end_early_too() -> None:
 def test_rehearsals_tell_what_ending_is_worth() -> None:
     exercises = [Exercise.drawn(name, pictures(), np.random.default_rng(3), 32) for name in ("shading", "saturation")]
     schedule = LearnedSchedule.untrained(FEATURES, BOUNDS)
-    found = rehearsed(schedule, exercises, 5, "fast-grey")
+    found = rehearsed(schedule, exercises, 6, "fast-grey")
     assert found.features.shape == (4, len(FEATURES)) and (found + found).worth.shape == (8,)
-    assert np.allclose(found.features[:, FEATURES.index("share")], [0.5, 0.5, 0.75, 0.75])
+    assert np.allclose(found.features[:, FEATURES.index("share")], [0.6, 0.6, 0.8, 0.8])
     denoiser = PlugAndPlay(Denoiser("fast-grey"))
     for i, exercise in enumerate(exercises):
-        learned = replace(exercise.algorithm, prior=denoiser, length=5, turns=False)
+        learned = replace(exercise.algorithm, prior=denoiser, length=6, turns=False)
         data = replace(learned.data, y=learned.data.y.numpy())
 
         def psnr(end, learned=learned, data=data, exercise=exercise):
             told = lambda f: {"stop": float(f["share"] >= end)}  # noqa: E731
             run = replace(learned, data=data, schedule=told)
-            return float(exercise.psnr(torch.from_numpy(unroll(run, exercise.start.numpy(), 5))))
+            return float(exercise.psnr(torch.from_numpy(unroll(run, exercise.start.numpy(), 6))))
 
-        for row, end, left in ((i, 0.5, 2), (2 + i, 0.75, 1)):
+        for row, end, left in ((i, 0.6, 2), (2 + i, 0.8, 1)):
             worth = psnr(end) - psnr(2) + 0.01 * left
             assert found.worth[row] == pytest.approx(worth, abs=0.03)
 
