@@ -150,8 +150,8 @@ def double(
 
 @njit(**_FAST)
 def _inside(i: int, size: int) -> int:
-    """A position, mirrored at the last one."""
-    return i if i < size else max(2 * (size - 1) - i, 0)
+    """A position, mirrored at the end of the last pixel."""
+    return i if i < size else max(2 * size - 1 - i, 0)
 
 
 @njit(**_FAST)

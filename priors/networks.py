@@ -217,11 +217,11 @@ def _mirrored(v: Tensor, multiple: int) -> Tensor:
     """Images continued to a multiple of so many pixels.
 
     Mirrored noise looks like noise. The last row, repeated, looks like an edge: that cost 0.05 to 0.2 dB on images of
-    321 x 481 pixels.
+    321 x 481 pixels. Mirrored about the middle of the last row rather than its end, they lost 0.005 dB.
     """
     for axis in (-2, -1):
         size = v.shape[axis]
-        beyond = size - 2 - torch.arange(-size % multiple, device=v.device)
+        beyond = size - 1 - torch.arange(-size % multiple, device=v.device)
         v = torch.cat((v, v.index_select(axis, beyond.clamp(min=0))), axis) if len(beyond) else v
     return v
 
