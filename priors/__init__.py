@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from priors.sets import KnownRegion as KnownRegion
     from priors.sets import NormBall as NormBall
     from priors.sets import Simplex as Simplex
+    from priors.similar_patches import SimilarPatches as SimilarPatches
     from priors.sobolev import Laplacian as Laplacian
     from priors.sobolev import Sobolev as Sobolev
     from priors.sparsity import Sparsity as Sparsity
@@ -71,6 +72,7 @@ __getattr__, __dir__, __all__ = attach(
         "Prior": "priors.base",
         "RED": "priors.plug_and_play",
         "RidgeRegulariser": "priors.ridge",
+        "SimilarPatches": "priors.similar_patches",
         "Simplex": "priors.sets",
         "Sobolev": "priors.sobolev",
         "Sparsity": "priors.sparsity",

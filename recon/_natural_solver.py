@@ -13,7 +13,13 @@ from recon._learned_steps import (
     takes_learned_steps,
 )
 from recon._nonlinear import is_nonlinear, nonlinear_solver
-from recon._plug_and_play import MODELLED_STEPS, denoiser_of, takes_modelled_steps
+from recon._plug_and_play import (
+    GROUPED_STEPS,
+    MODELLED_STEPS,
+    denoiser_of,
+    takes_groups,
+    takes_modelled_steps,
+)
 from recon._regulariser import regulariser_solver
 from recon._solver_names import SOLVERS, named_solver
 from recon.decisions import Decision
@@ -57,6 +63,8 @@ def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
             return "learned-dpir", LEARNED_STEPS
         if quadratic and takes_modelled_steps(prior, operator):
             return "modelled-dpir", MODELLED_STEPS
+        if quadratic and takes_groups(prior, operator):
+            return "dpir", GROUPED_STEPS
         if quadratic:
             return "dpir", "a denoiser, told less noise from step to step"
         return "admm", "a denoiser in place of the prior's proximal map"

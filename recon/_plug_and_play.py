@@ -36,6 +36,9 @@ CLEAN_HOLES = 0.25  # noise over the error of interpolation, up to which what is
 FIRST_CLEAN, LAST_CLEAN = 2.5, 1.5  # levels over the error of interpolation, there
 LEFT_CLEAN = 0.4  # error of what was filled in, over that of interpolation
 POSITIONS = 8  # of the denoiser, whose answers are averaged
+FIRST_GROUPS, LAST_GROUPS = 1.5, 0.6  # levels over the error of interpolation, for groups of similar patches after that
+AVERAGED_GROUPS = 6
+SMALLEST_GROUPS, LARGEST_GROUPS = 64, 2**20  # pixels a side, and of the image: some minutes
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
 SETTLING = (
     "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
@@ -107,7 +110,38 @@ class BuildDPIR:
             return DPIR(data, prior, strength)
         part = denoiser_of(prior)
         own = isinstance(getattr(part, "denoiser", None), Denoiser)
-        return DPIR(data, prior, strength, turns=own, **_schedule(data.operator, data.y, self.noise))
+        problem = DPIR(data, prior, strength, turns=own, **_schedule(data.operator, data.y, self.noise))
+        unfit = arrays.is_complex(data.y) or getattr(data.y, "requires_grad", False)
+        grouped = problem.dual and takes_groups(prior, data.operator) and not unfit
+        return _with_groups(problem) if grouped else problem
+
+
+GROUPED_STEPS = (
+    "a denoiser, told less noise from step to step; where noise is little, then groups of similar patches, and the mean"
+)
+
+
+def takes_groups(prior: Any, operator: Any) -> bool:
+    """Whether similar patches are to help to fill in missing pixels where noise is little: of single planes."""
+    from priors import Denoiser
+
+    part = denoiser_of(prior)
+    own = isinstance(getattr(part, "denoiser", None), Denoiser) and not part.denoiser.channels and part.level is None
+    shape = operator.in_shape
+    sized = len(shape) == 2 and min(shape) >= SMALLEST_GROUPS and math.prod(shape) <= LARGEST_GROUPS
+    return own and sized and operator.kind != "complex" and has_holes(operator)
+
+
+def _with_groups(problem: Any) -> Any:
+    """The mean with what groups of similar patches make of the answer."""
+    from priors import PlugAndPlay, SimilarPatches
+    from solvers.mean_of_two import GuidedDPIR, MeanOfTwo
+
+    data, strength, error = problem.data, problem.strength, problem.level / LAST_CLEAN
+    levels = {"level": LAST_GROUPS * error, "first": FIRST_GROUPS * error}
+    steps = {"length": problem.length, "consistent": problem.consistent, "dual": True, "average": AVERAGED_GROUPS}
+    groups = GuidedDPIR(data, PlugAndPlay(SimilarPatches()), strength, **levels, **steps)
+    return MeanOfTwo(data, problem.prior, strength, problem, groups)
 
 
 MODELLED_STEPS = "a denoiser where products are costly: one product a step, a model of the data for the rest"

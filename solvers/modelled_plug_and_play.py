@@ -204,7 +204,7 @@ class ModelledDPIR(DPIR):
 
     def _denoised_from(self, state: ModelledDPIRState, fit: Array, i: int) -> ModelledDPIRState:
         """Denoising ``i``."""
-        return replace(state, z=self._denoised(fit, self._ahead(state, i)[2], i), before=state.z)
+        return replace(state, z=self._denoised(fit, None, self._ahead(state, i)[2], i), before=state.z)
 
     def _fitted(self, state: ModelledDPIRState, i: int) -> ModelledDPIRState:
         """The data step near what denoisings led to."""

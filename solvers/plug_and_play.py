@@ -135,11 +135,11 @@ class DPIR(TwoProximalMaps):
     def step(self, state: DPIRState, k: int) -> DPIRState:
         variance = self._level(state.first, k) ** 2
         ahead = state.x if self.momentum == 0 else arrays.axpy(self.momentum, state.x - state.before, state.x)
-        if state.dual is not None:  # divided by the penalty, which follows the level
-            ahead = arrays.axpy(-variance / self._level(state.first, max(k - 1, 0)) ** 2, state.dual, ahead)
+        if state.dual is not None:  # as it is: divided by the penalty, which follows the level, it fills in less well
+            ahead = ahead - state.dual
         fit = self._data_prox(ahead, variance / self.strength, state.fit)
         dual = None if state.dual is None else fit - ahead
-        x = self._denoised(fit if dual is None else fit + dual, variance, k)
+        x = self._denoised(fit, dual, variance, k)
         mean = self._averaged(state.mean, x, k)
         if k == self.length - 1:
             x = self._answer(x if mean is None else mean, variance, fit)
@@ -156,7 +156,8 @@ class DPIR(TwoProximalMaps):
         """Perhaps a last data step, from what was denoised."""
         return x if self.consistent == 0 else self._data_prox(x, self.consistent * variance / self.strength, fit)
 
-    def _denoised(self, v: Array, variance: float, k: int) -> Array:
+    def _denoised(self, fit: Array, dual: Array | None, variance: float, k: int) -> Array:
+        v = fit if dual is None else fit + dual
         if not self.turns:
             return self.prior.prox(v, variance)
         return in_position(lambda turned: self.prior.prox(turned, variance), v, k % 8)

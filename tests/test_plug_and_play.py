@@ -216,12 +216,12 @@ def test_the_dual_variable_and_the_mean_of_the_last_steps_by_hand():
         LeastSquares(from_matrix(MATRIX), Y), PlugAndPlay(tikhonov), strength, level=0.1, length=3, first=1.0,
         dual=True, average=2,
     )  # fmt: skip
-    z, multiplier, found = np.zeros(8), np.zeros(8), []
-    for sigma in levels:  # the multiplier is rho times the dual variable, whatever rho is
+    z, dual, found = np.zeros(8), np.zeros(8), []
+    for sigma in levels:
         rho = strength / sigma**2
-        x = np.linalg.solve(MATRIX.T @ MATRIX + rho * np.eye(8), MATRIX.T @ Y + rho * z - multiplier)
-        multiplier = multiplier + rho * (x - z)
-        z = (x + multiplier / rho) / (1 + sigma**2)
+        x = np.linalg.solve(MATRIX.T @ MATRIX + rho * np.eye(8), MATRIX.T @ Y + rho * (z - dual))
+        dual = dual + x - z
+        z = (x + dual) / (1 + sigma**2)
         found.append(z)
     np.testing.assert_allclose(unroll(problem, np.zeros(8), 3), (found[1] + found[2]) / 2, atol=1e-5)
 
