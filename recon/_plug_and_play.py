@@ -38,7 +38,7 @@ LEFT_CLEAN = 0.4  # error of what was filled in, over that of interpolation
 POSITIONS = 8  # of the denoiser, whose answers are averaged
 FIRST_GROUPS, LAST_GROUPS = 1.5, 0.6  # levels over the error of interpolation, for groups of similar patches after that
 AVERAGED_GROUPS = 6
-SMALLEST_GROUPS, LARGEST_GROUPS = 64, 2**20  # pixels a side, and of the image: some minutes
+SMALLEST_GROUPS, LARGEST_GROUPS = 64, 2**18  # pixels a side, and of the image: half a minute
 LEAST_LEFT = 0.05  # degrees of freedom that a residual has, over the measurements
 SETTLING = (
     "admm", "condat-vu", "douglas-rachford", "fista", "half-quadratic", "linearised-admm", "pd3o", "pdhg", "pogm",
