@@ -66,7 +66,7 @@ class LearnedDPIRState:
     fit: Array  # image nearest to the last one that explains the data
     problem: Mapping[str, float]  # features that stay
     run: Mapping[str, float]  # features of the last step
-    finished: bool = False  # whether that was the last one: further steps do nothing
+    finished: bool = False  # whether the schedule ended the run early: further steps do nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,7 @@ class Told:
     passed: float  # level of the noise that the data step let through
     places: Any = 1.0  # level of the noise in each place over the typical one
     answer: Any = None  # share of a last data step in what is returned; None where more steps follow
+    early: bool = False  # whether it is the last one by the schedule's own will
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,10 +193,10 @@ class LearnedDPIR(TwoProximalMaps):
 
     def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
         """What step ``k`` tells the denoiser."""
-        share, last = min(k / max(self.length - 1, 1), 1.0), k >= self.length - 1
+        share, last, early = min(k / max(self.length - 1, 1), 1.0), k >= self.length - 1, False
         found = self._told_by_schedule(state, share)
         if not last and k >= LEAST_STEPS - 1 and found["stop"] > SURE:
-            share, last = 1.0, True
+            share, last, early = 1.0, True, True
             found = self._told_by_schedule(state, share)
         classical = state.first ** (1 - share) * self.level**share
         penalty = self.strength / classical**2 * _exp(found["penalty"])
@@ -203,7 +204,7 @@ class LearnedDPIR(TwoProximalMaps):
         fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
         level, answer = _larger(classical, passed), found["answer"] if last else None
         places = 1.0 if self._gains is None else _larger(classical, self._passed_around(penalty)) / level
-        return Told(fit, level * _exp(found["level"]), arrays.to_float(passed), places, answer)
+        return Told(fit, level * _exp(found["level"]), arrays.to_float(passed), places, answer, early)
 
     def _told_by_schedule(self, state: LearnedDPIRState, share: float) -> dict[str, Any]:
         """Parameters of a step so far along."""
@@ -224,8 +225,8 @@ class LearnedDPIR(TwoProximalMaps):
         if told.answer is not None:
             step = (LEFT * told.level / self.noise) ** 2
             x = x + told.answer * (data_prox(self.data, self._back, x, step, told.fit) - x)
-        run, ended = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed), told.answer is not None
-        return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run, ended)
+        run = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed)
+        return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run, told.early)
 
     @cached_property
     def _probe(self) -> Array:
