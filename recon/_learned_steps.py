@@ -28,6 +28,7 @@ FIRST_FEW = 2.0  # first classical level over the last one, where numbers are mi
 FIRST_HOLES = 0.6  # the same over the error of interpolation, where pixels are missing
 TEXTURE = 0.6  # and over the differences of neighbours in the start
 LAST_UNSEEN = 0.03  # last one over the spread, where pixels are missing
+CERTAIN = 0.1  # least noise that data are taken to have in the answer, over the least that a denoiser knows
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
 LEARNED_STOP = "at most 8 steps", "as learned: none that is expected to gain less than 0.01 dB"
 
@@ -87,8 +88,9 @@ class BuildLearnedDPIR:
         levels = _levels(data.operator, data.y, noise)
         own = prior is not None and isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
         return LearnedDPIR(
-            data, prior, strength, length=self.length, noise=noise, schedule=self.schedule, turns=own, **levels
-        )
+            data, prior, strength, length=self.length, noise=noise, schedule=self.schedule, turns=own,
+            certain=max(float(self.noise.sigma), CERTAIN * noise), **levels
+        )  # fmt: skip
 
 
 def _levels(operator: Any, y: Any, noise: float) -> dict[str, float]:

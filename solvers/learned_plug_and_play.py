@@ -47,7 +47,7 @@ FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photo
 FIRST = 3.3  # first classical level over the last one, from a classical image on
 AROUND = 4  # pixels on each side, over which the noise of a place is taken
 LEFT = 0.37  # error of a denoised image over the level that its denoiser was told
-BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 0.7, "answer": 1.5}
+BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 1.1, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 STOP = {"stop": 1.0}
 """The schedule may say also whether the next step is to be the last one: above ``SURE`` it is."""
@@ -106,6 +106,9 @@ class LearnedDPIR(TwoProximalMaps):
         not all was measured the start is off by more than noise.
     turns : bool
         See :class:`DPIR`.
+    certain : float, optional
+        Standard deviation of the noise that the last data step takes the data to have: ``noise`` is not below what
+        denoisers know, and data may be more exact. None takes ``noise``.
 
     Raises
     ------
@@ -134,6 +137,7 @@ class LearnedDPIR(TwoProximalMaps):
     first: float | None = None
     turns: bool = False
     texture: float = 0.0
+    certain: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -145,6 +149,8 @@ class LearnedDPIR(TwoProximalMaps):
             positive_float("first", self.first)
         if self.texture != 0:
             positive_float("texture", self.texture)
+        if self.certain is not None:
+            positive_float("certain", self.certain)
         if not getattr(self.data.operator, "has_solve_shifted", False):
             raise ArgumentError(
                 f"the operator is {self.data.operator!r}, which has no closed form of the data step; expected one "
@@ -202,9 +208,10 @@ class LearnedDPIR(TwoProximalMaps):
         penalty = self.strength / classical**2 * _exp(found["penalty"])
         v = state.x + found["momentum"] * (state.x - state.before)
         fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
-        level, answer = _larger(classical, passed), found["answer"] if last else None
-        places = 1.0 if self._gains is None else _larger(classical, self._passed_around(penalty)) / level
-        return Told(fit, level * _exp(found["level"]), arrays.to_float(passed), places, answer, early)
+        wanted, answer = classical * _exp(found["level"]), found["answer"] if last else None
+        level = _larger(wanted, passed)
+        places = 1.0 if self._gains is None else _larger(wanted, self._passed_around(penalty)) / level
+        return Told(fit, level, arrays.to_float(passed), places, answer, early)
 
     def _told_by_schedule(self, state: LearnedDPIRState, share: float) -> dict[str, Any]:
         """Parameters of a step so far along."""
@@ -223,7 +230,7 @@ class LearnedDPIR(TwoProximalMaps):
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""
         if told.answer is not None:
-            step = (LEFT * told.level / self.noise) ** 2
+            step = (LEFT * told.level / (self.certain or self.noise)) ** 2
             x = x + told.answer * (data_prox(self.data, self._back, x, step, told.fit) - x)
         run = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed)
         return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run, told.early)
