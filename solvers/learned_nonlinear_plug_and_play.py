@@ -70,6 +70,7 @@ class LearnedNonlinearDPIR(Regularised):
     length: int = 8
     schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
     turns: bool = False
+    between: Any = None
 
     def __post_init__(self) -> None:
         require_smooth(self)
@@ -117,8 +118,9 @@ class LearnedNonlinearDPIR(Regularised):
         gains = gains * seen
         data = LeastSquares(_Gains(gains), gains * u - pull * seen / (gains + ~seen))
         return LearnedDPIR(
-            data, self.prior, self.strength, level, self.length, self.noise, self.schedule, FIRST * level, self.turns
-        )
+            data, self.prior, self.strength, level, self.length, self.noise, self.schedule, FIRST * level, self.turns,
+            between=self.between,
+        )  # fmt: skip
 
     def _gains(self, u: Array) -> tuple[Array, Array]:
         """Gain of each pixel where the data are taken for a parabola, and the gradient of the data."""

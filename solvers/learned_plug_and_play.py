@@ -51,7 +51,7 @@ BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 0.7, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 STOP = {"stop": 1.0}
 """The schedule may say also whether the next step is to be the last one: above ``SURE`` it is."""
-SURE = 0.5
+SURE = 0.8  # it was taught to say 0.9 where the end is near: half-heartedly it lost half a decibel now and then
 LEAST_STEPS = 4  # that are taken whatever it says
 
 
@@ -98,7 +98,7 @@ class LearnedDPIR(TwoProximalMaps):
     schedule : callable
         Features to the logarithms of the factors of ``"penalty"`` and ``"level"``, the ``"momentum"`` and the share of
         the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule. It may also say
-        ``"stop"``: above 0.5 the next step is the last one, from the fourth on.
+        ``"stop"``: above 0.8 the next step is the last one, from the fourth on.
     first : float, optional
         First level of the classical schedule. None takes 0.85 times the standard deviation of the start.
     texture : float
@@ -106,6 +106,9 @@ class LearnedDPIR(TwoProximalMaps):
         not all was measured the start is off by more than noise.
     turns : bool
         See :class:`DPIR`.
+    between : Prior, optional
+        Denoiser of all steps but the last: a quicker one, whose rounding the steps that follow take off. None takes
+        ``prior``.
 
     Raises
     ------
@@ -134,6 +137,7 @@ class LearnedDPIR(TwoProximalMaps):
     first: float | None = None
     turns: bool = False
     texture: float = 0.0
+    between: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -214,10 +218,11 @@ class LearnedDPIR(TwoProximalMaps):
     def denoised(self, told: Told, k: int) -> Array:
         """What the denoiser makes of it."""
         even, variance = told.fit / told.places, told.level**2
+        prior = self.prior if told.answer is not None or self.between is None else self.between
         if self.turns:
-            x = in_position(lambda turned: self.prior.prox(turned, variance), even, k % 8)
+            x = in_position(lambda turned: prior.prox(turned, variance), even, k % 8)
         else:
-            x = self.prior.prox(even, variance)
+            x = prior.prox(even, variance)
         return x * told.places
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:

@@ -6,15 +6,18 @@ import doctest
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from priors import Denoiser, PlugAndPlay
-from recon import files, plan, reconstruct
+from priors import Box, Denoiser, PlugAndPlay, _precision
+from recon import _learned_steps, files, plan, reconstruct
 from recon import operators as ops
 from recon._first_guess import first_guess
+from recon._learned_steps import START_TOL, classical_start
+from recon._plug_and_play import between_steps, denoiser_of
 from recon.learn import ScheduleSettings, Source, stopping, train_schedule
 from recon.learn import schedules as training
 from recon.learn.images import Collection, Picture
@@ -23,6 +26,7 @@ from recon.learn.problems import ALL
 from recon.learn.schedules import fitted
 from recon.learn.stopping import Rehearsal, rehearsed, with_stop
 from recon.noise import Gaussian
+from recon.plan import DEFAULT_TOL, prepare
 from solvers import (
     DPIR,
     LearnedDPIR,
@@ -39,6 +43,7 @@ from solvers.learned_plug_and_play import BOUNDS, FEATURES, LEAST_STEPS, SURE
 from solvers.loop import Status, solve, unroll
 
 SIGMA = 0.03
+UNSAID = ("x0", "bounds", "channel_axis", "max_iter", "tol", "callback")
 SMALL = ScheduleSettings(widths=(6,), batch=2, patch=32, steps=(2, 3), ascent=1, rehearsals=1)
 
 
@@ -152,6 +157,66 @@ def test_the_denoiser_sees_the_image_in_other_positions(blurred) -> None:
     turned = replace(plain, prior=PlugAndPlay(noting), turns=True)
     assert np.allclose(unroll(turned, y, 5), unroll(plain, y, 5), atol=1e-12)  # it prefers no direction
     assert shapes == [y.shape, y.shape[::-1]] * 2 + [y.shape]
+
+
+def test_the_last_answer_is_that_of_the_finest_denoiser(blurred) -> None:
+    operator, y = blurred
+    asked = []
+
+    def noting(name):
+        return PlugAndPlay(lambda v, sigma: asked.append(name) or smooth(v, sigma))
+
+    learned = replace(restored(operator, y, lambda features: {}), prior=noting("fine"), between=noting("coarse"))
+    assert np.allclose(unroll(learned, y, 5), unroll(replace(learned, between=None), y, 5), atol=1e-12)
+    assert asked == ["coarse"] * 4 + ["fine"] * 6
+    asked.clear()
+    unroll(replace(learned, length=8, schedule=lambda features: {"stop": 1.0}), y, 8)
+    assert asked == ["coarse"] * (LEAST_STEPS - 1) + ["fine"]
+
+
+def test_what_is_rounded_between_steps_does_not_reach_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_precision, "_half_is_quicker", lambda *_: True)
+    truth, camera = scene(), ops.SinglePixel((64, 64), 2000)
+    y = camera(truth) + np.float32(0.005) * np.random.default_rng(0).standard_normal(2000, dtype=np.float32)
+    learned = problem(camera, y, Gaussian(0.005), PlugAndPlay(Denoiser()), LearnedSchedule.load("plug-and-play"))
+    assert learned.between.denoiser.precision == "coarse" and learned.prior.denoiser.precision == "auto"
+    x, exact = (unroll(run, truth, 8) for run in (learned, replace(learned, between=None)))
+    difference, error = (np.linalg.norm(a) for a in (x - exact, exact - truth))
+    assert 0 < difference < 0.05 * error
+
+
+def test_only_plug_and_play_of_the_library_rounds_coarsely() -> None:
+    box, exact = Box(0, 1), PlugAndPlay(Denoiser(precision="float32"))
+    assert all(between_steps(prior) is None for prior in (None, box, exact, PlugAndPlay(smooth)))
+    several = between_steps(2.0 * PlugAndPlay(Denoiser()) + box)
+    assert denoiser_of(several).denoiser == Denoiser(precision="coarse") and several.parts[1] is box
+
+
+def test_the_start_is_solved_no_closer_than_steps_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, camera = scene(), ops.SinglePixel((64, 64), 2000)
+    y = camera(truth) + np.float32(0.005) * np.random.default_rng(0).standard_normal(2000, dtype=np.float32)
+    start, settled = classical_start(camera, y, Gaussian(0.005)), reconstruct(y, camera, prior="tv", noise=0.005)
+    assert np.linalg.norm(start - settled) < 4 * START_TOL * np.linalg.norm(settled)
+    learned = {"prior": "learned", "noise": 0.005}
+    plain = {"solver": "auto", "strength": "auto"} | dict.fromkeys(UNSAID)
+
+    def tolerance(**given: Any) -> float:
+        return prepare(y, camera, **(plain | learned | given)).before.tol
+
+    assert tolerance() == START_TOL and tolerance(tol=0.1) == 0.1
+    assert tolerance(noise="auto") == tolerance(solver="dpir") == DEFAULT_TOL  # its residual tells the noise
+    images = []
+    for tol in (START_TOL, 1e-4):
+        monkeypatch.setattr(_learned_steps, "START_TOL", tol)
+        images.append(reconstruct(y, camera, **learned))
+    assert np.linalg.norm(images[0] - images[1]) < 0.1 * np.linalg.norm(images[1] - truth)
+
+
+def scene() -> np.ndarray:
+    """Edges and texture of 64 x 64 pixels."""
+    rows, columns = np.indices((64, 64)) / 64
+    picture = 0.4 + 0.3 * (np.hypot(rows - 0.5, columns - 0.4) < 0.3) + 0.1 * np.sin(40 * rows * columns)
+    return picture.astype(np.float32)
 
 
 def _impulse(shape: tuple[int, int]) -> np.ndarray:
