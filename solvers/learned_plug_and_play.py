@@ -236,10 +236,11 @@ class LearnedDPIR(TwoProximalMaps):
     @cached_property
     def _probe(self) -> Array:
         """``A^H`` of white noise of level 1, in the real and the imaginary part."""
-        operator, rng = self.data.operator, np.random.default_rng(0)
-        signs = [2.0 * rng.integers(0, 2, operator.out_shape) - 1.0 for _ in range(2)]
-        noise = signs[0] + 1j * signs[1] if arrays.is_complex(self.data.y) else signs[0]
-        return operator.adjoint(arrays.asarray(noise, self.data.y))
+        return self.data.operator.adjoint(arrays.asarray(self._signs, self.data.y))
+
+    @cached_property
+    def _signs(self) -> np.ndarray:
+        return random_signs(self.data.operator.out_shape, arrays.is_complex(self.data.y))
 
     def _passed(self, penalty: Any) -> Any:
         """Level of the noise that a data step lets through."""
@@ -277,6 +278,13 @@ class LearnedDPIR(TwoProximalMaps):
         sampling = getattr(self.data.operator, "sampling", None)
         share = 1.0 if sampling is None else max(float(sampling.mean()), 1e-30)
         return log_ratio(_size(residual) / math.sqrt(share), self.noise)
+
+
+def random_signs(shape: tuple[int, ...], in_both_parts: bool) -> np.ndarray:
+    """White noise of level 1; the same for every call."""
+    rng = np.random.default_rng(0)
+    real, *imaginary = (2.0 * rng.integers(0, 2, shape) - 1.0 for _ in range(1 + in_both_parts))
+    return real + 1j * imaginary[0] if imaginary else real
 
 
 def _bounded(found: Mapping[str, Any]) -> dict[str, Any]:
