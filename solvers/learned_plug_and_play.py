@@ -50,8 +50,10 @@ LEFT = 0.37  # error of a denoised image over the level that its denoiser was to
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 0.7, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 STOP = {"stop": 1.0}
-"""The schedule may say also whether the next step is to be the last one: above ``SURE`` it is."""
-SURE = 0.8  # it was taught to say 0.9 where the end is near: half-heartedly it lost half a decibel now and then
+"""The schedule may say also whether the next step is to be the last one: above ``SURE`` it is, late in the run."""
+SURE = 0.5
+LATE, CERTAIN = 0.65, 0.99
+"""How far along the run is when it may be ended so, and above what value before: what is lost there is much."""
 LEAST_STEPS = 4  # that are taken whatever it says
 
 
@@ -98,7 +100,7 @@ class LearnedDPIR(TwoProximalMaps):
     schedule : callable
         Features to the logarithms of the factors of ``"penalty"`` and ``"level"``, the ``"momentum"`` and the share of
         the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule. It may also say
-        ``"stop"``: above 0.8 the next step is the last one, from the fourth on.
+        ``"stop"``: above 0.5 the next step is the last one, from two thirds of the way on; at 1 from the fourth on.
     first : float, optional
         First level of the classical schedule. None takes 0.85 times the standard deviation of the start.
     texture : float
@@ -199,7 +201,7 @@ class LearnedDPIR(TwoProximalMaps):
         """What step ``k`` tells the denoiser."""
         share, last, early = min(k / max(self.length - 1, 1), 1.0), k >= self.length - 1, False
         found = self._told_by_schedule(state, share)
-        if not last and k >= LEAST_STEPS - 1 and found["stop"] > SURE:
+        if not last and k >= LEAST_STEPS - 1 and found["stop"] > (SURE if share >= LATE else CERTAIN):
             share, last, early = 1.0, True, True
             found = self._told_by_schedule(state, share)
         classical = state.first ** (1 - share) * self.level**share

@@ -496,6 +496,12 @@ def test_a_run_that_ends_early_ends_as_others_do(blurred) -> None:
     assert np.allclose(going.step(state, 7).x, x, atol=1e-12)
 
 
+@pytest.mark.parametrize(("said", "steps"), [(0.98, 6), (SURE + 0.01, 6), (SURE - 0.01, 8), (1.0, LEAST_STEPS)])
+def test_only_what_is_certain_ends_a_run_before_two_thirds_of_it(blurred, said: float, steps: int) -> None:
+    operator, y = blurred
+    assert solve(restored(operator, y, lambda features: {"stop": said}, length=8), y).iterations == steps
+
+
 def test_curves_may_end_early_too() -> None:
     F = ops.Saturation((16, 16), 0.8, 2.0)
     truth = np.full((16, 16), 0.4)
