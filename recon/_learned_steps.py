@@ -61,13 +61,13 @@ def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:
     return usual_strength(y, noise) if solver == "learned-dpir" else matched_strength(y, noise, operator)
 
 
-def classical_start(operator: Any, y: np.ndarray, noise: Any) -> np.ndarray:
-    """The answer of total variation, from which plug-and-play starts."""
+def classical_start(operator: Any, y: np.ndarray, noise: Any, tol: float | None = START_TOL) -> np.ndarray:
+    """The answer of total variation, from which plug-and-play starts; None is the usual tolerance."""
     from recon.reconstruct import reconstruct
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a start nothing is claimed
-        return np.ascontiguousarray(reconstruct(y, operator, prior="tv", noise=noise, tol=START_TOL))
+        return np.ascontiguousarray(reconstruct(y, operator, prior="tv", noise=noise, tol=tol))
 
 
 def enough_for_start(before: Plan, plan: Plan) -> Plan:
