@@ -20,7 +20,7 @@ from benchmarks.schedules import Problem, by_risk, climbed, problems, without
 from recon._first_guess import first_guess
 from recon._learned_steps import classical_start
 from recon.bench.problems import psnr
-from recon.learn.problems import ALL
+from recon.learn import problems as learnt
 from solvers import unroll
 from solvers.learned_plug_and_play import FIRST
 
@@ -95,4 +95,4 @@ def show(families: Sequence[str], side: int, steps: dict[str, Any]) -> None:
     print(f"closed, median ratio of wall clock: oracle {oracle:.2f}, weight by risk {risk:.2f} (more than 1)")
 
 
-FAMILIES = tuple(ALL)
+FAMILIES = tuple(learnt.FAMILIES)

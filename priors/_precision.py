@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 ROUNDING = 0.3
 """Least noise level over the image's standard deviation at which half precision is taken: what it rounds differently in
 another unit of the image is a tenth of the noise at some pixel of a large image."""
+COARSE = 0.1 * ROUNDING
+"""The same for images that are denoised again: what was rounded is noise that the next step takes off."""
 WORTH = 1.1
 """How much quicker than single precision half precision has to be."""
 SMALL = 64 * 64
@@ -37,14 +39,15 @@ class Form:
 
 
 def network(single: UNet, precision: str, images: Tensor, sigma: Tensor) -> Runner:
-    """The network in the precision asked for; ``auto`` decides by the processor, the noise and the image.
+    """The network in the precision asked for; ``auto`` and ``coarse`` decide by the processor, the noise and the image.
 
     By itself it takes no bfloat16 in Winograd's form, which rounds twice as coarsely: a hundredth of the noise.
     """
     device = images.device.type
     kernels = device == "cpu" and images.shape[-2] * images.shape[-1] > SMALL and _taken(single)
     form = _quickest(precision == "bfloat16", kernels)
-    if precision == "auto" and float(sigma) >= ROUNDING * float(images.std(correction=0)):
+    least = {"auto": ROUNDING, "coarse": COARSE}.get(precision)
+    if least is not None and float(sigma) >= least * float(images.std(correction=0)):
         form = Form(half=True) if _half_is_quicker(device, form) else form
     return Runner(_prepared(single, form))
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from priors.networks import UNet
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PRECISIONS = ("auto", "coarse", "float32", "bfloat16")
 POSITIONS = 8
 """Ways to turn and mirror an image: what a network says of them differs by errors of its own, not of the image."""
 
@@ -48,10 +48,11 @@ class Denoiser:
         Whether the axis before the last two holds colours or bands, denoised together. A colour network takes three at
         once; other numbers of bands, and grey networks, go through their principal components. Otherwise that axis is
         a batch like all other leading axes.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "coarse", "float32", "bfloat16"}
         Arithmetic of the network on numpy arrays and on tensors without gradients. ``"auto"`` takes bfloat16 where the
         processor computes with it and that is measured to be quicker than the quickest form of single precision, and
-        the noise is well above its rounding. ``"bfloat16"`` rounds by about a hundredth of the noise.
+        the noise is well above its rounding; ``"coarse"`` also where it is a tenth of that, for images that will be
+        denoised again. ``"bfloat16"`` rounds by about a hundredth of the noise.
     tile : int
         Images with more pixels than ``tile * tile`` are denoised in tiles of that width, each with the surroundings
         that its pixels depend on, so that there are no seams and memory stays bounded. With gradients they are not.

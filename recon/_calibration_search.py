@@ -59,7 +59,7 @@ class Scan:
         """The classical image that all calibrations start from: half of the work."""
         from recon._learned_steps import classical_start
 
-        return classical_start(self.operator, self.y, self.sigma)
+        return classical_start(self.operator, self.y, self.sigma, tol=None)
 
 
 def mean_psnr(calibration: Calibration, scans: Sequence[Scan]) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from recon._first_guess import first_guess, unseen_error
 from recon._plug_and_play import (
+    between_steps,
     denoiser_of,
     has_holes,
     is_partial,
@@ -20,6 +22,7 @@ from recon._plug_and_play import (
     typical_gain,
     usual_strength,
 )
+from recon.decisions import Plan
 from recon.noise import Gaussian
 from solvers import arrays
 
@@ -28,7 +31,9 @@ FIRST_FEW = 2.0  # first classical level over the last one, where numbers are mi
 FIRST_HOLES = 0.6  # the same over the error of interpolation, where pixels are missing
 TEXTURE = 0.6  # and over the differences of neighbours in the start
 LAST_UNSEEN = 0.03  # last one over the spread, where pixels are missing
-CERTAIN = 0.1  # least noise that data are taken to have in the answer, over the least that a denoiser knows
+EXACT = 0.1  # least noise that data are taken to have in the answer, over the least that a denoiser knows
+START_TOL = 0.02
+"""Distance from its limit, over its norm, at which a classical image is near enough to start from."""
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
 LEARNED_STOP = "at most 8 steps", "as learned: none that is expected to gain less than 0.01 dB"
 
@@ -57,13 +62,19 @@ def denoiser_strength(solver: str, y: Any, noise: Any, operator: Any) -> float:
     return usual_strength(y, noise) if solver == "learned-dpir" else matched_strength(y, noise, operator)
 
 
-def classical_start(operator: Any, y: np.ndarray, noise: Any) -> np.ndarray:
-    """The answer of total variation, from which plug-and-play starts."""
+def classical_start(operator: Any, y: np.ndarray, noise: Any, tol: float | None = START_TOL) -> np.ndarray:
+    """The answer of total variation, from which plug-and-play starts; None is the usual tolerance."""
     from recon.reconstruct import reconstruct
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a start nothing is claimed
-        return np.ascontiguousarray(reconstruct(y, operator, prior="tv", noise=noise))
+        return np.ascontiguousarray(reconstruct(y, operator, prior="tv", noise=noise, tol=tol))
+
+
+def enough_for_start(before: Plan, plan: Plan) -> Plan:
+    """The classical plan, solved no closer than learned steps need; an unknown noise is told by its residual."""
+    learned = plan.decisions["solver"].choice == "learned-dpir"
+    return replace(before, tol=max(before.tol, START_TOL)) if learned and before.sigma_known else before
 
 
 class BuildLearnedDPIR:
@@ -89,7 +100,7 @@ class BuildLearnedDPIR:
         own = prior is not None and isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
         return LearnedDPIR(
             data, prior, strength, length=self.length, noise=noise, schedule=self.schedule, turns=own,
-            certain=max(float(self.noise.sigma), CERTAIN * noise), **levels
+            between=between_steps(prior), data_noise=max(float(self.noise.sigma), EXACT * noise), **levels,
         )  # fmt: skip
 
 

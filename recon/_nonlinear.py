@@ -77,8 +77,8 @@ def best_start(
 def carried_to_image(operator: Any, x: Array, passed: float) -> Callable[[Array], Array] | None:
     """``P^H P`` with ``P = |J| (J^H J + passed |J|^2)^-1 J^H``, which weighs a prediction as its share of the image.
 
-    ``J`` is the derivative at ``x``; a few conjugate gradient steps stand for each inverse. None where there is no
-    derivative in a direction.
+    ``J`` is the derivative at ``x``; unless it is diagonal, a few conjugate gradient steps stand for each inverse. None
+    where there is no derivative in a direction.
     """
     if not operator.has_jvp:
         return None
@@ -86,6 +86,10 @@ def carried_to_image(operator: Any, x: Array, passed: float) -> Callable[[Array]
     square = _square_of_norm(J, x)
     if not square > 0:
         return None
+    diagonal = J.diagonal_gram() if J.pointwise else None
+    if diagonal is not None:
+        weights = square * diagonal / (diagonal + passed * square) ** 2
+        return lambda array: arrays.asarray(weights, array) * array
 
     def inverse(b: Array) -> Array:
         system = CG(lambda v: arrays.axpy(passed * square, v, J.gram(v)), b)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recon._plug_and_play import denoiser_of, measured_noise
+from recon._plug_and_play import between_steps, denoiser_of, measured_noise
 from recon.noise import Poisson
 
 STEPS = 8
@@ -43,7 +43,8 @@ class BuildLearnedNonlinearDPIR:
         schedule = self.schedule or LearnedSchedule.load("plug-and-play")
         own = prior is not None and isinstance(getattr(denoiser_of(prior), "denoiser", None), Denoiser)
         level = _level(data, self.noise)
-        return LearnedNonlinearDPIR(data, prior, strength, level, self.length, schedule, turns=own)
+        between = between_steps(prior)
+        return LearnedNonlinearDPIR(data, prior, strength, level, self.length, schedule, turns=own, between=between)
 
 
 def _level(data: Any, noise: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -204,16 +205,34 @@ class BuildSettling:
 
 def with_least_level(prior: Any, level: float) -> Any:
     """The prior whose denoiser is told no less noise than this; one whose level was given is left as it is."""
-    from priors import LeastLevel, PlugAndPlay
+    from priors import LeastLevel
+
+    def limited(part: Any) -> Any:
+        return part if part.level is not None else replace(part, denoiser=LeastLevel(part.denoiser, level))
+
+    return _with_denoiser(prior, limited)
+
+
+def between_steps(prior: Any) -> Any:
+    """The prior whose denoiser may round more coarsely, as more steps follow; None where it is not the library's."""
+    from priors import Denoiser
+
+    found = None if prior is None else getattr(denoiser_of(prior), "denoiser", None)
+    if not isinstance(found, Denoiser) or found.precision != "auto":
+        return None
+    return _with_denoiser(prior, lambda part: replace(part, denoiser=replace(found, precision="coarse")))
+
+
+def _with_denoiser(prior: Any, change: Callable[[Any], Any]) -> Any:
+    """The prior with its plug-and-play part changed."""
+    from priors import PlugAndPlay
     from priors.base import Scaled, Sum
 
     if isinstance(prior, Sum):
-        return Sum(tuple(with_least_level(part, level) for part in prior.parts))
+        return Sum(tuple(_with_denoiser(part, change) for part in prior.parts))
     if isinstance(prior, Scaled):
-        return replace(prior, prior=with_least_level(prior.prior, level))
-    if isinstance(prior, PlugAndPlay) and prior.level is None:
-        return PlugAndPlay(LeastLevel(prior.denoiser, level))
-    return prior
+        return replace(prior, prior=_with_denoiser(prior.prior, change))
+    return change(prior) if isinstance(prior, PlugAndPlay) else prior
 
 
 def _schedule(operator: Any, y: Array, model: Gaussian) -> dict[str, Any]:

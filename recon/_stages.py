@@ -26,6 +26,7 @@ from solvers.loop import Solution, solve
 
 SEARCH_MAX_ITER = 200  # steps at one strength; the next one goes on from there
 WARM_LOOKS, PACE = 4, 10  # steps between looks at a solve that goes on from a search, over which share of its first
+ROUGH_TOL, ROUGH_LOOKS = 0.02, 2  # tolerance of images that others start from, and steps between looks there
 UNSEEN = 0.1  # distance from the limit that does not matter, over the noise carried back to the image
 LOOSEST = 5.0  # however noisy, the tolerance is at most this many times the usual one
 
@@ -193,7 +194,8 @@ def final_solve(
     watch: dict[str, Any] = {}
     if choice is not None and choice.nearby:
         # A state of the search has settled before, at a strength nearby; where that took long, slow parts are left.
-        watch = {"patience": 1, "look_every": max(WARM_LOOKS, choice.pace // PACE)}
+        looks = WARM_LOOKS if plan.tol < ROUGH_TOL else ROUGH_LOOKS
+        watch = {"patience": 1, "look_every": max(looks, choice.pace // PACE)}
     return solve(
         algorithm, state=state, max_iter=plan.max_iter, tol=plan.tol, region=request.operator.interior,
         callback=callback, progress=progress, **watch,

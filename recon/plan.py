@@ -26,7 +26,7 @@ from recon._decide import (
     several,
     undecided,
 )
-from recon._learned_steps import LEARNED_STOP, denoiser_strength
+from recon._learned_steps import LEARNED_STOP, denoiser_strength, enough_for_start
 from recon._natural_solver import decide_solver
 from recon._plug_and_play import denoiser_of, starts_from_classical
 from recon._regulariser import regulariser_strength
@@ -169,7 +169,8 @@ def prepare(
     before = None
     if x0 is None and any(map(starts_from_classical, candidates or [chosen])):
         of_its_kind = planned("tv", "auto", "auto")
-        before = next((c for c in candidates if c.prior == of_its_kind.prior), of_its_kind)
+        near = of_its_kind if candidates else enough_for_start(of_its_kind, chosen)
+        before = next((c for c in candidates if c.prior == of_its_kind.prior), near)
         chosen.decisions["start"] = Decision(before.decisions["prior"].choice, "a classical image saves steps")
     if why:
         said = chosen.decisions["prior"]

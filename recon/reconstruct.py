@@ -180,7 +180,8 @@ def _run(
     if request.before is not None:
         # The probe of both is the same, so that their risks can be compared.
         classical = replace(request, plan=request.before, before=None, candidates=())
-        _, choice, found, _ = _run(classical, adapt, copy.deepcopy(rng), None, False)
+        usual = request.before.tol == request.plan.tol
+        _, choice, found, _ = _run(classical, adapt and usual, copy.deepcopy(rng), None, False)
         request = from_classical(request, choice, found.image)
     start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
     if is_nonlinear(request.operator) and request.x0 is None:

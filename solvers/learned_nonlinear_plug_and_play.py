@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.data_terms import LeastSquares
 from solvers.errors import ArgumentError
-from solvers.learned_plug_and_play import BOUNDS, FIRST, LearnedDPIR, LearnedDPIRState, Told
+from solvers.learned_plug_and_play import BOUNDS, FIRST, LearnedDPIR, LearnedDPIRState, Told, random_signs
 from solvers.regularised import Regularised, require_smooth, require_strength
 from solvers.validation import positive_float, positive_int
 
@@ -70,6 +71,7 @@ class LearnedNonlinearDPIR(Regularised):
     length: int = 8
     schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
     turns: bool = False
+    between: Any = None
 
     def __post_init__(self) -> None:
         require_smooth(self)
@@ -84,7 +86,7 @@ class LearnedNonlinearDPIR(Regularised):
 
     def init(self, x0: Array) -> LearnedDPIRState:
         x0 = self.data.start(x0)
-        return self._near(x0, x0).init(x0)
+        return self._near(x0, self.noise / _typical(self._gains(x0)[0])).init(x0)
 
     def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
         """Begin afresh, from the same start."""
@@ -94,37 +96,49 @@ class LearnedNonlinearDPIR(Regularised):
         if state.finished:
             return state
         told = self.before_denoising(state, k)
-        near = self._near(told.fit, state.start)
+        near = self._near(told.fit, _last_level(state))
         return near.after_denoising(state, near.denoised(told, k), told)
 
     def before_denoising(self, state: LearnedDPIRState, k: int) -> Told:
         """What step ``k`` tells the denoiser."""
-        told = self._near(state.fit, state.start).before_denoising(state, k)
+        level = _last_level(state)
+        told = self._near(state.fit, level).before_denoising(state, k)
         for _ in range(PARABOLAS - 1):
-            told = self._near(told.fit, state.start).before_denoising(state, k)
+            told = self._near(told.fit, level).before_denoising(state, k)
         more = math.exp(MORE * min(k / max(self.length - 1, 1), 1.0))
         return replace(told, level=more * told.level)
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""
-        return self._near(told.fit, state.start).after_denoising(state, x, told)
+        return self._near(told.fit, _last_level(state)).after_denoising(state, x, told)
 
-    def _near(self, u: Array, start: Array) -> LearnedDPIR:
-        """The linear problem that this one is near an image."""
-        level = self.noise / _typical(self._gains(start)[0])
+    def _near(self, u: Array, level: float) -> LearnedDPIR:
+        """The linear problem that this one is near an image, with its last level."""
         gains, pull = self._gains(u)
         seen = gains > FAINT * gains.max()
         gains = gains * seen
         data = LeastSquares(_Gains(gains), gains * u - pull * seen / (gains + ~seen))
-        return LearnedDPIR(
-            data, self.prior, self.strength, level, self.length, self.noise, self.schedule, FIRST * level, self.turns
-        )
+        problem = LearnedDPIR(
+            data, self.prior, self.strength, level, self.length, self.noise, self.schedule, FIRST * level, self.turns,
+            between=self.between,
+        )  # fmt: skip
+        problem.__dict__["_signs"] = self._signs
+        return problem
+
+    @cached_property
+    def _signs(self) -> np.ndarray:
+        """What tells the noise that a data step lets through: one for all linear problems."""
+        return random_signs(tuple(self.data.operator.out_shape), False)
 
     def _gains(self, u: Array) -> tuple[Array, Array]:
         """Gain of each pixel where the data are taken for a parabola, and the gradient of the data."""
         Fu, J = self.data.operator(u), self.data.operator.linearize(u)
         slopes = J(1 + 0 * u)
         return self.data.curvatures(Fu) ** 0.5 * abs(slopes), slopes * self.data.loss_gradient(Fu)
+
+
+def _last_level(state: LearnedDPIRState) -> float:
+    return state.first / FIRST
 
 
 class _Gains:

@@ -50,8 +50,10 @@ LEFT = 0.37  # error of a denoised image over the level that its denoiser was to
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 1.1, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 STOP = {"stop": 1.0}
-"""The schedule may say also whether the next step is to be the last one: above ``SURE`` it is."""
+"""The schedule may say also whether the next step is to be the last one: above ``SURE`` it is, late in the run."""
 SURE = 0.5
+LATE, CERTAIN = 0.65, 0.99
+"""How far along the run is when it may be ended so, and above what value before: what is lost there is much."""
 LEAST_STEPS = 4  # that are taken whatever it says
 
 
@@ -98,7 +100,7 @@ class LearnedDPIR(TwoProximalMaps):
     schedule : callable
         Features to the logarithms of the factors of ``"penalty"`` and ``"level"``, the ``"momentum"`` and the share of
         the data in the ``"answer"``: a :class:`LearnedSchedule`. Zeros are the classical schedule. It may also say
-        ``"stop"``: above 0.5 the next step is the last one, from the fourth on.
+        ``"stop"``: above 0.5 the next step is the last one, from two thirds of the way on; at 1 from the fourth on.
     first : float, optional
         First level of the classical schedule. None takes 0.85 times the standard deviation of the start.
     texture : float
@@ -106,9 +108,12 @@ class LearnedDPIR(TwoProximalMaps):
         not all was measured the start is off by more than noise.
     turns : bool
         See :class:`DPIR`.
-    certain : float, optional
+    data_noise : float, optional
         Standard deviation of the noise that the last data step takes the data to have: ``noise`` is not below what
         denoisers know, and data may be more exact. None takes ``noise``.
+    between : Prior, optional
+        Denoiser of all steps but the last: a quicker one, whose rounding the steps that follow take off. None takes
+        ``prior``.
 
     Raises
     ------
@@ -137,7 +142,8 @@ class LearnedDPIR(TwoProximalMaps):
     first: float | None = None
     turns: bool = False
     texture: float = 0.0
-    certain: float | None = None
+    data_noise: float | None = None
+    between: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,8 +155,8 @@ class LearnedDPIR(TwoProximalMaps):
             positive_float("first", self.first)
         if self.texture != 0:
             positive_float("texture", self.texture)
-        if self.certain is not None:
-            positive_float("certain", self.certain)
+        if self.data_noise is not None:
+            positive_float("data_noise", self.data_noise)
         if not getattr(self.data.operator, "has_solve_shifted", False):
             raise ArgumentError(
                 f"the operator is {self.data.operator!r}, which has no closed form of the data step; expected one "
@@ -201,7 +207,7 @@ class LearnedDPIR(TwoProximalMaps):
         """What step ``k`` tells the denoiser."""
         share, last, early = min(k / max(self.length - 1, 1), 1.0), k >= self.length - 1, False
         found = self._told_by_schedule(state, share)
-        if not last and k >= LEAST_STEPS - 1 and found["stop"] > SURE:
+        if not last and k >= LEAST_STEPS - 1 and found["stop"] > (SURE if share >= LATE else CERTAIN):
             share, last, early = 1.0, True, True
             found = self._told_by_schedule(state, share)
         classical = state.first ** (1 - share) * self.level**share
@@ -221,16 +227,17 @@ class LearnedDPIR(TwoProximalMaps):
     def denoised(self, told: Told, k: int) -> Array:
         """What the denoiser makes of it."""
         even, variance = told.fit / told.places, told.level**2
+        prior = self.prior if told.answer is not None or self.between is None else self.between
         if self.turns:
-            x = in_position(lambda turned: self.prior.prox(turned, variance), even, k % 8)
+            x = in_position(lambda turned: prior.prox(turned, variance), even, k % 8)
         else:
-            x = self.prior.prox(even, variance)
+            x = prior.prox(even, variance)
         return x * told.places
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""
         if told.answer is not None:
-            step = (LEFT * told.level / (self.certain or self.noise)) ** 2
+            step = (LEFT * told.level / (self.data_noise or self.noise)) ** 2
             x = x + told.answer * (data_prox(self.data, self._back, x, step, told.fit) - x)
         run = self._run(state, x, told.fit, arrays.to_float(told.level), told.passed)
         return LearnedDPIRState(x, state.x, state.start, state.first, told.fit, state.problem, run, told.early)
@@ -238,10 +245,11 @@ class LearnedDPIR(TwoProximalMaps):
     @cached_property
     def _probe(self) -> Array:
         """``A^H`` of white noise of level 1, in the real and the imaginary part."""
-        operator, rng = self.data.operator, np.random.default_rng(0)
-        signs = [2.0 * rng.integers(0, 2, operator.out_shape) - 1.0 for _ in range(2)]
-        noise = signs[0] + 1j * signs[1] if arrays.is_complex(self.data.y) else signs[0]
-        return operator.adjoint(arrays.asarray(noise, self.data.y))
+        return self.data.operator.adjoint(arrays.asarray(self._signs, self.data.y))
+
+    @cached_property
+    def _signs(self) -> np.ndarray:
+        return random_signs(self.data.operator.out_shape, arrays.is_complex(self.data.y))
 
     def _passed(self, penalty: Any) -> Any:
         """Level of the noise that a data step lets through."""
@@ -279,6 +287,13 @@ class LearnedDPIR(TwoProximalMaps):
         sampling = getattr(self.data.operator, "sampling", None)
         share = 1.0 if sampling is None else max(float(sampling.mean()), 1e-30)
         return log_ratio(_size(residual) / math.sqrt(share), self.noise)
+
+
+def random_signs(shape: tuple[int, ...], in_both_parts: bool) -> np.ndarray:
+    """White noise of level 1; the same for every call."""
+    rng = np.random.default_rng(0)
+    real, *imaginary = (2.0 * rng.integers(0, 2, shape) - 1.0 for _ in range(1 + in_both_parts))
+    return real + 1j * imaginary[0] if imaginary else real
 
 
 def _bounded(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -90,8 +90,11 @@ def test_half_precision_is_taken_only_well_above_its_rounding(monkeypatch: pytes
     monkeypatch.setattr(_precision, "_half_is_quicker", lambda *_: True)
     single = priors.load_denoiser("fast-grey")
     images = torch.from_numpy(scene())[None, None]
-    for precision, sigma, half in (("auto", 0.1, True), ("auto", 1e-4, False), ("float32", 0.1, False)):
-        found = _precision.network(single, precision, images, torch.tensor(sigma)).network
+    spread = float(images.std(correction=0))
+    taken = {"auto": _precision.ROUNDING, "coarse": _precision.COARSE}
+    cases = [(name, factor * least, factor > 1) for name, least in taken.items() for factor in (0.9, 1.1)]
+    for precision, level, half in (*cases, ("float32", 1.0, False)):
+        found = _precision.network(single, precision, images, torch.tensor(level * spread)).network
         assert (found is _precision._prepared(single, _precision.Form(half=True))) == half
 
 

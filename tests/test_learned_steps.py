@@ -6,15 +6,19 @@ import doctest
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from priors import Denoiser, PlugAndPlay
-from recon import files, plan, reconstruct
+from priors import Box, Denoiser, PlugAndPlay, _precision
+from recon import _learned_steps, files, plan, reconstruct
 from recon import operators as ops
 from recon._first_guess import first_guess
+from recon._learned_steps import START_TOL, classical_start
+from recon._nonlinear import _square_of_norm, carried_to_image
+from recon._plug_and_play import between_steps, denoiser_of
 from recon.learn import ScheduleSettings, Source, stopping, train_schedule
 from recon.learn import schedules as training
 from recon.learn.images import Collection, Picture
@@ -23,6 +27,7 @@ from recon.learn.problems import ALL
 from recon.learn.schedules import fitted
 from recon.learn.stopping import Rehearsal, rehearsed, with_stop
 from recon.noise import Gaussian
+from recon.plan import DEFAULT_TOL, prepare
 from solvers import (
     DPIR,
     LearnedDPIR,
@@ -35,10 +40,11 @@ from solvers import (
 )
 from solvers._local_mean import local_mean
 from solvers.errors import ArgumentError, FileError, OptionError
-from solvers.learned_plug_and_play import BOUNDS, FEATURES, LEAST_STEPS, SURE
+from solvers.learned_plug_and_play import BOUNDS, FEATURES, FIRST, LEAST_STEPS, SURE
 from solvers.loop import Status, solve, unroll
 
 SIGMA = 0.03
+UNSAID = ("x0", "bounds", "channel_axis", "max_iter", "tol", "callback")
 SMALL = ScheduleSettings(widths=(6,), batch=2, patch=32, steps=(2, 3), ascent=1, rehearsals=1)
 
 
@@ -103,6 +109,25 @@ def test_the_noise_that_passes_is_measured(blurred) -> None:
     assert learned._passed(0.01) == pytest.approx(float(seen.std()), rel=0.1)
 
 
+def test_no_schedule_tells_less_noise_than_passes(blurred) -> None:
+    operator, y = blurred
+    learned = restored(operator, y, lambda features: {"level": -3.0})
+    state = learned.init(y)
+    for k in range(5):
+        told = learned.before_denoising(state, k)
+        assert told.level >= told.passed > 0
+        state = learned.after_denoising(state, learned.denoised(told, k), told)
+
+
+def test_pixels_measured_without_noise_are_kept() -> None:
+    mask = np.random.default_rng(0).random((16, 16)) < 0.7
+    y = ops.Mask(mask)(np.random.default_rng(1).random((16, 16)))
+    data = LeastSquares(ops.Mask(mask), y)
+    parts = data, PlugAndPlay(smooth), 1e-6
+    kept = LearnedDPIR(*parts, noise=1e-3, data_noise=1e-6, schedule=lambda features: {"answer": 1.0})
+    assert np.abs(unroll(kept, y, 8) - y)[mask].max() < 1e-4
+
+
 def test_factors_and_momentum_do_what_they_say(blurred) -> None:
     operator, y = blurred
     told = {"penalty": 0.7, "level": -0.4, "momentum": 0.6, "answer": 0.8}
@@ -116,7 +141,7 @@ def test_factors_and_momentum_do_what_they_say(blurred) -> None:
         v = z + 0.6 * (z - before)
         fit = np.fft.ifft2(np.fft.fft2(operator.adjoint(y) + rho * v) / (gram + rho)).real
         passed = learned._passed(rho)
-        level = (level**4 + passed**4) ** 0.25 * math.exp(-0.4)
+        level = ((level * math.exp(-0.4)) ** 4 + passed**4) ** 0.25
         before, z = z, smooth(fit, level)
     rho = (learned.noise / (0.37 * level)) ** 2
     explained = np.fft.ifft2(np.fft.fft2(operator.adjoint(y) + rho * z) / (gram + rho)).real
@@ -154,10 +179,89 @@ def test_the_denoiser_sees_the_image_in_other_positions(blurred) -> None:
     assert shapes == [y.shape, y.shape[::-1]] * 2 + [y.shape]
 
 
+def test_the_last_answer_is_that_of_the_finest_denoiser(blurred) -> None:
+    operator, y = blurred
+    asked = []
+
+    def noting(name):
+        return PlugAndPlay(lambda v, sigma: asked.append(name) or smooth(v, sigma))
+
+    learned = replace(restored(operator, y, lambda features: {}), prior=noting("fine"), between=noting("coarse"))
+    assert np.allclose(unroll(learned, y, 5), unroll(replace(learned, between=None), y, 5), atol=1e-12)
+    assert asked == ["coarse"] * 4 + ["fine"] * 6
+    asked.clear()
+    unroll(replace(learned, length=8, schedule=lambda features: {"stop": 1.0}), y, 8)
+    assert asked == ["coarse"] * (LEAST_STEPS - 1) + ["fine"]
+
+
+def test_what_is_rounded_between_steps_does_not_reach_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_precision, "_half_is_quicker", lambda *_: True)
+    truth, camera = scene(), ops.SinglePixel((64, 64), 2000)
+    y = camera(truth) + np.float32(0.005) * np.random.default_rng(0).standard_normal(2000, dtype=np.float32)
+    learned = problem(camera, y, Gaussian(0.005), PlugAndPlay(Denoiser()), LearnedSchedule.load("plug-and-play"))
+    assert learned.between.denoiser.precision == "coarse" and learned.prior.denoiser.precision == "auto"
+    x, exact = (unroll(run, truth, 8) for run in (learned, replace(learned, between=None)))
+    difference, error = (np.linalg.norm(a) for a in (x - exact, exact - truth))
+    assert 0 < difference < 0.05 * error
+
+
+def test_only_plug_and_play_of_the_library_rounds_coarsely() -> None:
+    box, exact = Box(0, 1), PlugAndPlay(Denoiser(precision="float32"))
+    assert all(between_steps(prior) is None for prior in (None, box, exact, PlugAndPlay(smooth)))
+    several = between_steps(2.0 * PlugAndPlay(Denoiser()) + box)
+    assert denoiser_of(several).denoiser == Denoiser(precision="coarse") and several.parts[1] is box
+
+
+def test_the_start_is_solved_no_closer_than_steps_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, camera = scene(), ops.SinglePixel((64, 64), 2000)
+    y = camera(truth) + np.float32(0.005) * np.random.default_rng(0).standard_normal(2000, dtype=np.float32)
+    start, settled = classical_start(camera, y, Gaussian(0.005)), reconstruct(y, camera, prior="tv", noise=0.005)
+    assert np.linalg.norm(start - settled) < 4 * START_TOL * np.linalg.norm(settled)
+    learned = {"prior": "learned", "noise": 0.005}
+    plain = {"solver": "auto", "strength": "auto"} | dict.fromkeys(UNSAID)
+
+    def tolerance(**given: Any) -> float:
+        return prepare(y, camera, **(plain | learned | given)).before.tol
+
+    assert tolerance() == START_TOL and tolerance(tol=0.1) == 0.1
+    assert tolerance(noise="auto") == tolerance(solver="dpir") == DEFAULT_TOL  # its residual tells the noise
+    images = []
+    for tol in (START_TOL, 1e-4):
+        monkeypatch.setattr(_learned_steps, "START_TOL", tol)
+        images.append(reconstruct(y, camera, **learned))
+    assert np.linalg.norm(images[0] - images[1]) < 0.1 * np.linalg.norm(images[1] - truth)
+
+
+def test_a_function_of_each_pixel_carries_its_risk_over_in_closed_form() -> None:
+    F = ops.CameraResponse((24, 24), 2.2, toe=0.01)
+    x = np.random.default_rng(0).uniform(0.1, 1, F.in_shape)
+    closed = carried_to_image(F, x, 1e-2)(x)
+    J = F.linearize(x)
+    slopes, square = J(np.ones_like(x)), _square_of_norm(J, x)
+    shares = slopes * square**0.5 / (slopes**2 + 1e-2 * square)  # singular values of P
+    assert square == pytest.approx(J.norm() ** 2, rel=0.3)
+    assert np.allclose(closed, shares**2 * x, rtol=1e-12)
+
+
+def scene() -> np.ndarray:
+    """Edges and texture of 64 x 64 pixels."""
+    rows, columns = np.indices((64, 64)) / 64
+    picture = 0.4 + 0.3 * (np.hypot(rows - 0.5, columns - 0.4) < 0.3) + 0.1 * np.sin(40 * rows * columns)
+    return picture.astype(np.float32)
+
+
 def _impulse(shape: tuple[int, int]) -> np.ndarray:
     impulse = np.zeros(shape)
     impulse[0, 0] = 1
     return impulse
+
+
+class _ToldMore(LearnedDPIR):
+    """Its denoiser is told more noise towards the end."""
+
+    def before_denoising(self, state, k):
+        told, more = super().before_denoising(state, k), learned_nonlinear_plug_and_play.MORE
+        return replace(told, level=told.level * math.exp(more * k / (self.length - 1)))
 
 
 def test_curves_and_counts_are_taken_for_parabolas() -> None:
@@ -169,9 +273,8 @@ def test_curves_and_counts_are_taken_for_parabolas() -> None:
     linear = restored(gains, y, lambda features: told)
     parts = linear.data, linear.prior, linear.strength
     same = LearnedNonlinearDPIR(*parts, linear.noise, linear.length, linear.schedule)  # a parabola already
-    near, more = same._near(y, y), learned_nonlinear_plug_and_play.MORE
-    higher = lambda f: told | {"level": 0.2 + more * f["share"]}  # noqa: E731
-    linear = replace(linear, level=near.level, first=near.first, schedule=higher)
+    first = same.init(y).first
+    linear = _ToldMore(**vars(replace(linear, level=first / FIRST, first=first)))
     assert np.allclose(unroll(same, y, 5), unroll(linear, y, 5), atol=1e-10)
 
     F = ops.Saturation(truth.shape, 0.8, 2.0)
@@ -226,7 +329,10 @@ def test_gradients_of_a_run_are_those_of_differences() -> None:
     direction = torch.from_numpy(np.random.default_rng(0).standard_normal((4, 2, len(BOUNDS))))
     with torch.no_grad():
         above, below = (runner(theta + step * direction)[0][-1].double() for step in (0.005, -0.005))
-    assert torch.allclose((above - below) / 0.01, (found * direction).sum((1, 2)), rtol=0.02, atol=0.02)
+    differences, gradients = (above - below) / 0.01, (found * direction).sum((1, 2))
+    assert torch.allclose(differences[:3], gradients[:3], rtol=0.02, atol=0.02)
+    # The gains of a curve follow the image; what the denoiser is told of them carries no gradient.
+    assert torch.allclose(differences[3:], gradients[3:], rtol=0.15)
 
 
 def test_lessons_are_better_than_the_classical_schedule_and_come_back_from_a_file(tmp_path: Path) -> None:
@@ -407,13 +513,19 @@ def test_a_run_that_ends_early_ends_as_others_do(blurred) -> None:
     x = unroll(ending, y, 8)
     first, passed = 0.85 * y.std(), ending._passed(ending.strength / ending.level**2 * math.exp(0.4))
     assert len(calls) == 6  # share 5/7: the sixth is the last one, whose levels are those of the end
-    assert calls[-1] == pytest.approx((ending.level**4 + passed**4) ** 0.25 * math.exp(-0.1))
+    assert calls[-1] == pytest.approx(((ending.level * math.exp(-0.1)) ** 4 + passed**4) ** 0.25)
     going = replace(restored(operator, y, lambda f: told, length=8), prior=PlugAndPlay(smooth))
     state = going.init(y)
     for k in range(5):
         state = going.step(state, k)
     assert state.first == pytest.approx(first) and not state.finished
     assert np.allclose(going.step(state, 7).x, x, atol=1e-12)
+
+
+@pytest.mark.parametrize(("said", "steps"), [(0.98, 6), (SURE + 0.01, 6), (SURE - 0.01, 8), (1.0, LEAST_STEPS)])
+def test_only_what_is_certain_ends_a_run_before_two_thirds_of_it(blurred, said: float, steps: int) -> None:
+    operator, y = blurred
+    assert solve(restored(operator, y, lambda features: {"stop": said}, length=8), y).iterations == steps
 
 
 def test_curves_may_end_early_too() -> None:

@@ -32,7 +32,7 @@ from solvers import LearnedDPIR, LearnedNonlinearDPIR
 from solvers.errors import FileError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES, LearnedDPIRState
 
-START = {"penalty": 0.0, "level": -0.25, "momentum": 0.3, "answer": 0.7}
+START = {"penalty": 0.0, "level": -0.25, "momentum": 0.4, "answer": 0.7}
 """Parameters from which every ascent starts, whatever the problem."""
 SCALE = {"penalty": 2.5, "level": 1.0, "momentum": 1.5, "answer": 1.0}
 """Unit of each parameter in which the ascent is steepest: large where it matters little and has far to go."""
