@@ -23,7 +23,7 @@ from solvers import arrays
 from solvers.arrays import Array
 from solvers.data_terms import LeastSquares
 from solvers.errors import ArgumentError
-from solvers.learned_plug_and_play import BOUNDS, FIRST, LearnedDPIR, LearnedDPIRState, Told, random_signs
+from solvers.learned_plug_and_play import FIRST, UNTAUGHT, LearnedDPIR, LearnedDPIRState, Told, random_signs
 from solvers.regularised import Regularised, require_smooth, require_strength
 from solvers.validation import positive_float, positive_int
 
@@ -69,7 +69,7 @@ class LearnedNonlinearDPIR(Regularised):
 
     noise: float = 1.0
     length: int = 8
-    schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
+    schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: {}
     turns: bool = False
     between: Any = None
 
@@ -125,6 +125,11 @@ class LearnedNonlinearDPIR(Regularised):
         problem.__dict__["_signs"] = self._signs
         return problem
 
+    @property
+    def untaught(self) -> dict[str, float]:
+        """Parameters of every step where nothing was learned: every pixel is measured."""
+        return UNTAUGHT
+
     @cached_property
     def _signs(self) -> np.ndarray:
         """What tells the noise that a data step lets through: one for all linear problems."""
@@ -157,8 +162,8 @@ class _Gains:
 
     adjoint = __call__
 
-    def diagonal_gram(self) -> np.ndarray:
-        return arrays.to_numpy(self.gains) ** 2
+    def diagonal_gram(self) -> Array:
+        return self.gains**2
 
     def solve_shifted(self, b: Array, rho: Any) -> Array:
         return b / (self.gains**2 + rho)

@@ -8,11 +8,11 @@
 ``rho_k = strength / sigma_k^2`` and ``sigma_k`` are those of Zhang et al. 2022 (DPIR) times learned factors: levels
 that fall geometrically to that of the noise, but not below what noise the data step lets through,
 ``noise * gain(rho_k)`` with ``gain(rho)^2 = tr(A^H A (A^H A + rho)^-2) / n`` by one random probe: the denoiser is told
-what it sees, also where learned penalties are far from the usual ones. Where every pixel is measured with a gain of its
+what it sees, whatever a schedule says. Where every pixel is measured with a gain of its
 own the noise differs from place to place, and the denoiser sees the image in units of the noise there:
-``z <- s D(x / s, sigma_k)``. The momentum and the share of the data in the
-answer, classically zero, are learned as well; there ``rho`` weighs the noise against what a denoiser leaves. What the
-schedule is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the noise is, and
+``z <- s D(x / s, sigma_k)``. The momentum and the share of the data in the answer are learned as well; there ``rho``
+weighs the noise against what a denoiser leaves. A schedule departs from what suits problems of any kind
+(``UNTAUGHT``), one for operators that see all and one for the others. What it is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the noise is, and
 after each step by how much the image misses the data and what the denoiser removed.
 """
 
@@ -49,6 +49,11 @@ AROUND = 4  # pixels on each side, over which the noise of a place is taken
 LEFT = 0.37  # error of a denoised image over the level that its denoiser was told
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 1.1, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
+UNTAUGHT = {"penalty": 0.0, "level": -0.25, "momentum": 0.2, "answer": 0.0}
+"""What schedules depart from: on 54 problems of nine families such constants were as good as what was learned on the
+other eight, since levels cannot be too low."""
+UNTAUGHT_PARTIAL = {"penalty": -0.5, "level": -0.3, "momentum": 0.65, "answer": 0.6}
+"""The same where there are fewer numbers than pixels: what is known has to spread."""
 STOP = {"stop": 1.0}
 """The schedule may say also whether the next step is to be the last one: above ``SURE`` it is, late in the run."""
 SURE = 0.5
@@ -138,7 +143,7 @@ class LearnedDPIR(TwoProximalMaps):
     level: float = 0.01
     length: int = 8
     noise: float = 0.01
-    schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: dict.fromkeys(BOUNDS, 0.0)
+    schedule: Callable[[Mapping[str, float]], Mapping[str, Any]] = lambda features: {}
     first: float | None = None
     turns: bool = False
     texture: float = 0.0
@@ -222,7 +227,12 @@ class LearnedDPIR(TwoProximalMaps):
     def _told_by_schedule(self, state: LearnedDPIRState, share: float) -> dict[str, Any]:
         """Parameters of a step so far along."""
         place = {"share": share, "length": 1.0 / self.length}
-        return _bounded(self.schedule({**state.problem, **state.run, **place}))
+        return _bounded(self.schedule({**state.problem, **state.run, **place}), self.untaught)
+
+    @property
+    def untaught(self) -> dict[str, float]:
+        """Parameters of every step where nothing was learned."""
+        return UNTAUGHT if self._of_operator["measured"] >= 1 else UNTAUGHT_PARTIAL
 
     def denoised(self, told: Told, k: int) -> Array:
         """What the denoiser makes of it."""
@@ -262,7 +272,7 @@ class LearnedDPIR(TwoProximalMaps):
         """Squared gain of each pixel, where every one is measured and they differ."""
         operator = self.data.operator
         squares = operator.diagonal_gram() if operator.sampling is None else None
-        return None if squares is None or np.ptp(squares) == 0 else arrays.asarray(squares, self._back)
+        return None if squares is None or squares.min() == squares.max() else arrays.asarray(squares, self._back)
 
     def _passed_around(self, penalty: Any) -> Array:
         """Level of the noise that a data step lets through, place by place."""
@@ -296,13 +306,15 @@ def random_signs(shape: tuple[int, ...], in_both_parts: bool) -> np.ndarray:
     return real + 1j * imaginary[0] if imaginary else real
 
 
-def _bounded(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters within their bounds, classical where they are no numbers; tensors are those of a training."""
+def _bounded(found: Mapping[str, Any], untaught: Mapping[str, float]) -> dict[str, Any]:
+    """The parameters within their bounds, untaught where they are no numbers; tensors are those of a training."""
     bounded = {}
     for name, bound in (BOUNDS | STOP).items():
-        value = found.get(name, 0.0)
-        if not arrays.is_torch(value):
-            value = min(max(float(value), -bound), bound) if math.isfinite(value) else 0.0
+        value, usual = found.get(name, 0.0), untaught.get(name, 0.0)
+        if arrays.is_torch(value):
+            value = usual + value
+        else:
+            value = min(max(usual + float(value), -bound), bound) if math.isfinite(value) else usual
         bounded[name] = value
     return bounded
 

@@ -32,8 +32,6 @@ from solvers import LearnedDPIR, LearnedNonlinearDPIR
 from solvers.errors import FileError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES, LearnedDPIRState
 
-START = {"penalty": 0.0, "level": -0.25, "momentum": 0.4, "answer": 0.7}
-"""Parameters from which every ascent starts, whatever the problem."""
 SCALE = {"penalty": 2.5, "level": 1.0, "momentum": 1.5, "answer": 1.0}
 """Unit of each parameter in which the ascent is steepest: large where it matters little and has far to go."""
 LONGEST = 0.5
@@ -53,9 +51,9 @@ class Lessons:
     """Lessons as a table with a row for each step of each run."""
 
     features: np.ndarray  # (rows, FEATURES)
-    targets: np.ndarray  # (rows, BOUNDS): the best parameters
+    targets: np.ndarray  # (rows, BOUNDS): the best parameters, over the untaught ones
     mattered: np.ndarray  # (rows, BOUNDS): mean size of the gradient on the way, in dB
-    gain: np.ndarray  # (rows,): of the run over the classical one, in dB
+    gain: np.ndarray  # (rows,): of the run over an untaught one, in dB
     family: np.ndarray  # (rows,): number of the family
     length: np.ndarray  # (rows,): steps of the run
 
@@ -127,7 +125,7 @@ class Exercise:
         y = noise.sample(operator(truth), rng)
         y = y if operator.sampling is None else y * operator.sampling
         start = torch.from_numpy(classical_start(operator, y, noise))
-        restored = problem(operator, torch.from_numpy(y), noise, None, _classical)
+        restored = problem(operator, torch.from_numpy(y), noise, None, lambda features: {})
         return cls(family, restored, start, torch.from_numpy(truth))
 
     def psnr(self, x: Tensor) -> Tensor:
@@ -145,32 +143,30 @@ def problem(
     return build(noise, schedule, length)(data, prior, usual_strength(y, noise))
 
 
-def _classical(features: Mapping[str, float]) -> dict[str, float]:
-    return dict.fromkeys(BOUNDS, 0.0)
-
-
 def lessons(exercises: Sequence[Exercise], length: int, ascent: int, denoiser: str) -> Lessons:
     """The best steps of runs of ``length`` steps, after ``ascent`` steps along the gradient."""
     runner = Runner(exercises, length, denoiser)
-    with torch.no_grad():
-        classical = runner(torch.zeros(len(exercises), length, len(BOUNDS), dtype=torch.float64))[0][-1]
-    theta = torch.tensor(list(START.values()), dtype=torch.float64).repeat(len(exercises), length, 1)
-    best, seen = torch.full((len(exercises),), -torch.inf), [np.zeros(0)] * len(exercises)
+    theta = torch.zeros((len(exercises), length, len(BOUNDS)), dtype=torch.float64)
+    untaught = best = torch.full((len(exercises),), -torch.inf)
+    seen = [np.zeros(0)] * len(exercises)
     chosen, step, mattered = theta.clone(), torch.zeros_like(theta), torch.zeros_like(theta)
     reach, scale = (torch.tensor(list(units.values()), dtype=torch.float64) for units in (BOUNDS, SCALE))
+    usual = torch.tensor([[list(a.untaught.values())] for a in runner.algorithms], dtype=torch.float64)
     reach = WITHIN * reach
     for i in range(ascent + 1):
         decibels, features, gradient = _slope(runner, theta, last=i == ascent)
+        untaught = decibels[-1] if i == 0 else untaught
         for j in (decibels[-1] > best).nonzero().flatten().tolist():
-            best[j], chosen[j], seen[j] = decibels[-1, j], theta[j], features[j]
+            chosen[j], seen[j] = theta[j], features[j]
+        best = torch.maximum(best, decibels[-1])
         if gradient is None:
             break
         mattered += gradient.abs() / ascent
         scaled = scale * gradient
         step = INERTIA * step + scaled / scaled.flatten(1).norm(dim=1).clamp_min(1e-6)[:, None, None]
         width = LONGEST * (1 - (1 - SHORTEST) * i / ascent) * (length / 8) ** 0.5
-        theta = (theta + width * scale * step).clamp(-reach, reach)
-    gain = (best - classical).repeat_interleave(length).double().numpy()
+        theta = (theta + width * scale * step).clamp(-reach - usual, reach - usual)
+    gain = (best - untaught).repeat_interleave(length).double().numpy()
     family = np.repeat([float(list(ALL).index(e.family)) for e in exercises], length)
     targets, sizes = (t.flatten(0, 1).numpy() for t in (chosen, mattered))
     return Lessons(np.concatenate(seen), targets, sizes, gain, family, np.full(len(family), float(length)))

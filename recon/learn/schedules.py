@@ -50,7 +50,7 @@ ALIKE = ("amplification", "weakness")
 """Features by which problems are alike: how inversion treats the noise."""
 UNIT = 0.25
 """What these are divided by; the others by their standard deviation."""
-REACH = 0.7
+REACH = 2.0
 """How far that goes: a distance, in those units, at which the schedule is trusted by exp(-1/2)."""
 KEPT = 256
 """Most problems that a schedule remembers."""
