@@ -27,6 +27,7 @@ CLASSES = {
     "irgn": "IRGN",
     "lbfgs": "LBFGS",
     "learned-dpir": "LearnedDPIR",
+    "learned-fista": "learned_fista",
     "learned-nonlinear-dpir": "LearnedNonlinearDPIR",
     "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
