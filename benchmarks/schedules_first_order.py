@@ -56,10 +56,11 @@ def cost(run: Any, exercise: Exercise) -> tuple[float, float]:
     """Operator calls and processor time to the gap; infinite where it is not met."""
     judge, goal = exercise.fista().objective, (1 + GAP) * exercise.least
     closed = bool(getattr(getattr(run, "algorithm", run), "_exact", False))
-    calls, seconds, reached = 0, 0.0, None
-    begin = time.process_time()
-    state = run.init(exercise.start)
-    seconds += time.process_time() - begin
+    reached = None
+    with counting(exercise.data.operator) as made:
+        begin = time.process_time()
+        state = run.init(exercise.start)
+        seconds, calls = time.process_time() - begin, made()
     for k in range(MOST):
         with counting(exercise.data.operator) as made:
             begin = time.process_time()
@@ -105,18 +106,15 @@ def first_order(count: int, side: int) -> None:
                 own = [found[name] for name in ("classical", "searched") if name in found]
                 best, quickest = (min(pair[i] for pair in own) for i in range(2))
                 calls, seconds = found.get("learned", (math.nan, math.nan))
-                rows.append(
-                    [
-                        found["classical"][0] / calls,
-                        best / calls,
-                        quickest / seconds,
-                        found.get("POGM", own[0])[0] / calls,
-                    ]
-                )
+                pogm = found.get("POGM", (math.nan, math.nan))[0]
+                rows.append([found["classical"][0] / calls, best / calls, quickest / seconds, pogm / calls])
                 cells = "  ".join(f"{name} {pair[0]:.0f} calls, {pair[1]:.2f} s" for name, pair in found.items())
                 print(f"{family:>16}, {type(exercise.prior).__name__:14}  {cells}  ratio {rows[-1][1]:.2f}", flush=True)
         table = np.array(rows)
-        median = np.nanmedian(np.where(np.isinf(table), np.nan, table), 0)
+        if np.isnan(table[:, 0]).all():
+            print(f"{kind}: no schedule is shipped")
+            continue
+        median = np.nanmedian(table, 0)
         print(
             f"{kind}: median ratio of calls, classical over learned: {median[0]:.2f}, of the better step rule "
             f"{median[1]:.2f} (at least 1.2; least {np.nanmin(table[:, 1]):.2f}), of POGM {median[3]:.2f}; "

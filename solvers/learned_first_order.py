@@ -17,10 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from solvers.gradient import FISTA
 from solvers.learned_schedule import LearnedSchedule
+from solvers.primal_dual import PDHG
 from solvers.safeguard import Safeguarded
-from solvers.step_sizes import data_curvature
 
 OF_RUN = ("done", "relative change", "contraction", "cosine")
 FEATURES = {
@@ -82,29 +81,25 @@ def with_learned_steps(algorithm: Any, schedule: Any, **options: Any) -> Safegua
     return Safeguarded(algorithm, LearnedSteps(algorithm, schedule), merit, **options)
 
 
-def learned_fista(data: Any, prior: Any, strength: float, schedule: Any = None) -> Safeguarded:
-    """:class:`FISTA` from the certified step size on, with the learned steps of the library.
-
-    Where the curvature has no bound the step is searched as in FISTA, and only what follows it is learned.
+def learned_pdhg(data: Any, prior: Any, strength: float, schedule: Any = None) -> Safeguarded:
+    """:class:`PDHG` with the learned steps of the library.
 
     Parameters
     ----------
     data, prior, strength
-        See :class:`FISTA`.
+        See :class:`PDHG`.
     schedule : callable, optional
-        None takes the schedule ``"proximal-gradient"``.
+        None takes the schedule ``"primal-dual"``.
 
     Examples
     --------
     >>> import numpy as np
     >>> from priors import NonNegative
     >>> from recon.operators import from_matrix
-    >>> from solvers import LeastSquares, learned_fista, solve
+    >>> from solvers import LeastSquares, learned_pdhg, solve
     >>> data = LeastSquares(from_matrix(2 * np.eye(2)), np.array([1.0, -1.0]))
-    >>> solve(learned_fista(data, NonNegative(), 1.0), np.zeros(2)).image.round(3)
+    >>> solve(learned_pdhg(data, NonNegative(), 1.0), np.zeros(2)).image.round(3)
     array([0.5, 0. ])
     """
-    bounded = data.linear and data.curvature() is not None
-    step = 1.0 / max(data_curvature(data), 1e-30) if bounded else None
-    schedule = LearnedSchedule.load("proximal-gradient") if schedule is None else schedule
-    return with_learned_steps(FISTA(data, prior, strength, step), schedule)
+    schedule = LearnedSchedule.load("primal-dual") if schedule is None else schedule
+    return with_learned_steps(PDHG(data, prior, strength), schedule)

@@ -29,6 +29,7 @@ from solvers.arrays import Array
 from solvers.problem_features import log_ratio
 from solvers.regularised import Regularised, is_constraint
 
+MOST_RELAXED = 1.99  # steps of learned relaxation
 FLOOR = 1e-3  # of sums over rows and columns, relative to the largest
 
 
@@ -176,7 +177,9 @@ class PDHG(Regularised):
         Kp = duals.adjoint_sum(self._duals, p, x)
         if self._convexity > 0:
             return PDHGState(x, x, tuple(p), tuple(Kx), Kp, state.tau * theta, state.anchor)
-        relaxation = 2 - (2 - self.relaxation) * arrays.exp(-factors.get("relaxation", 0.0))
+        relaxation = self.relaxation
+        if "relaxation" in factors:
+            relaxation = min(max(2 - (2 - relaxation) * arrays.exp(-factors["relaxation"]), 1.0), MOST_RELAXED)
         return self._balanced(self._relaxed(state, x, p, Kx, Kp, relaxation), k)
 
     def features(self, state: PDHGState) -> dict[str, float]:

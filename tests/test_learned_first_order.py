@@ -18,7 +18,18 @@ from recon.learn import first_order_steps as training
 from recon.learn.first_order_problems import FAMILIES, NONLINEAR, Exercise
 from recon.learn.images import Collection, Picture
 from recon.learn.schedule_network import ScheduleNetwork
-from solvers import FISTA, PDHG, LearnedSchedule, LeastSquares, Safeguarded, learned_first_order, steps, unroll
+from solvers import (
+    FISTA,
+    PDHG,
+    LearnedSchedule,
+    LeastSquares,
+    Safeguarded,
+    learned_first_order,
+    learned_pdhg,
+    learned_schedule,
+    steps,
+    unroll,
+)
 from solvers.learned_first_order import BOUNDS, FEATURES, LearnedSteps, with_learned_steps
 
 SHAPE = (12, 14)
@@ -173,6 +184,16 @@ def test_training_lowers_the_gap_and_goes_on(kind: str, tmp_path, monkeypatch) -
         for pair in zip(found.layers, again.layers, strict=True)
         for a, b in zip(*pair, strict=True)
     )
+
+
+def test_the_schedule_of_the_library_leads_to_the_minimiser_and_is_small(scan) -> None:
+    answer = unroll(classical("primal-dual", scan, TotalVariation(), 2e-4), np.zeros(SHAPE), 1500)
+    schedule = LearnedSchedule.load("primal-dual")
+    assert schedule.inputs == FEATURES["primal-dual"] and 500 < schedule.parameters < 5000
+    assert dict(zip(schedule.outputs, schedule.bound, strict=True)) == BOUNDS["primal-dual"]
+    assert (learned_schedule.FOLDER / "primal-dual.md").read_text(encoding="utf-8").startswith("# primal-dual")
+    found = unroll(learned_pdhg(scan, TotalVariation(), 2e-4), np.zeros(SHAPE), 1000)
+    assert np.linalg.norm(found - answer) <= 1e-4 * np.linalg.norm(answer)
 
 
 def test_every_family_is_left_out_once() -> None:

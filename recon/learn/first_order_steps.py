@@ -34,17 +34,17 @@ LENGTHS = (10, 36)
 LATER = 0.7
 """Share of runs that are judged from a later step on."""
 LATEST = 80
-POOL = 96
-"""Problems that are drawn from."""
+POOL = 10
+"""Problems of a family that are drawn from: each minimum takes as long as some runs."""
 SEARCHED = 0.1
 """Share of linear problems whose step is searched."""
-START: dict[str, dict[str, float]] = {"proximal-gradient": {"relaxation": 0.7}, "primal-dual": {}}
+START: dict[str, dict[str, float]] = {"proximal-gradient": {"relaxation": 0.9}, "primal-dual": {}}
 """Where training starts: FISTA with most of the relaxation of the optimised gradient method."""
 WIDTHS = (24, 24)
 SEEN = 2.5
-RATE = 1.5e-2
+RATE = 6e-3
 BATCH = 3
-FOLDS = 3
+FOLDS = 2
 """Parts into which the families fall, each left out in turn."""
 
 
@@ -71,8 +71,8 @@ class Stream:
 
     def __call__(self, rng: np.random.Generator) -> meta.Task:
         """A run of a random number of steps on one of them."""
-        number, length = int(rng.integers(POOL)), int(rng.integers(LENGTHS[0], LENGTHS[1] + 1))
-        exercise = self.exercise(self.families[number % len(self.families)], number)
+        exercise = self.exercise(str(rng.choice(self.families)), int(rng.integers(POOL)))
+        length = int(rng.integers(LENGTHS[0], LENGTHS[1] + 1))
         searched, before = rng.random() < SEARCHED, int(rng.integers(LATEST)) if rng.random() < LATER else 0
 
         def loss(schedule: Any) -> Tensor:
@@ -136,7 +136,7 @@ def normalised(stream: Stream, rng: Any = 0, count: int = 30) -> LearnedSchedule
         return {}
 
     for i in range(count):
-        exercise = stream.exercise(stream.families[i % len(stream.families)], i)
+        exercise = stream.exercise(stream.families[i % len(stream.families)], i // len(stream.families))
         _begun(stream.kind, exercise, told, bool(generator.random() < SEARCHED), LATEST)
     table = np.array(found)
     blank = LearnedSchedule.untrained(names, BOUNDS[stream.kind], widths=WIDTHS)
