@@ -21,7 +21,7 @@ from benchmarks import data
 from recon.learn.first_order_problems import FAMILIES, Exercise
 from recon.learn.first_order_steps import FOLDS, algorithm, kept, left_out
 from solvers import POGM, LearnedSchedule
-from solvers.learned_first_order import with_learned_steps
+from solvers.learned_first_order import FEATURES, with_learned_steps
 from solvers.operator_calls import counting
 
 HELD_OUT = Path(__file__).parent / "held_out"
@@ -86,40 +86,41 @@ def held_out(kind: str, family: str) -> LearnedSchedule | None:
 def compare(kind: str, exercise: Exercise, schedule: Any) -> dict[str, tuple[float, float]]:
     """Calls and seconds by method."""
     plain = algorithm(kind, exercise, exercise.data)
-    runs = {"classical": plain}
+    runs: dict[str, Any] = {"classical": plain, "learned": with_learned_steps(plain, schedule)}
     if kind == "proximal-gradient" and exercise.bounded:
         runs["searched"] = exercise.fista(searched=True)
         runs["POGM"] = POGM(exercise.data, exercise.prior, exercise.strength)
-    if schedule is not None:
-        runs["learned"] = with_learned_steps(plain, schedule)
     return {name: cost(run, exercise) for name, run in runs.items()}
 
 
 def first_order(count: int, side: int) -> None:
     """Proximal gradient and PDHG: operator calls to a gap of 1e-3, classical and learned."""
-    for kind in ("proximal-gradient", "primal-dual"):
+    for kind in FEATURES:
+        schedules = {family: held_out(kind, family) for family in kept(kind)}
+        if None in schedules.values():
+            print(f"{kind}: no schedules in {HELD_OUT.name}")
+            continue
         rows = []
-        for family in kept(kind):
-            schedule = held_out(kind, family)
+        for family, schedule in schedules.items():
             for exercise in exercises(family, count, side):
                 found = compare(kind, exercise, schedule)
-                own = [found[name] for name in ("classical", "searched") if name in found]
-                best, quickest = (min(pair[i] for pair in own) for i in range(2))
-                calls, seconds = found.get("learned", (math.nan, math.nan))
-                pogm = found.get("POGM", (math.nan, math.nan))[0]
-                rows.append([found["classical"][0] / calls, best / calls, quickest / seconds, pogm / calls])
+                rows.append(_ratios(found))
                 cells = "  ".join(f"{name} {pair[0]:.0f} calls, {pair[1]:.2f} s" for name, pair in found.items())
-                print(f"{family:>16}, {type(exercise.prior).__name__:14}  {cells}  ratio {rows[-1][1]:.2f}", flush=True)
-        table = np.array(rows)
-        if np.isnan(table[:, 0]).all():
-            print(f"{kind}: no schedule is shipped")
-            continue
-        median = np.nanmedian(table, 0)
+                prior = type(exercise.prior).__name__
+                print(f"{family:>16}, {prior:14}  {cells}  ratio {rows[-1][0]:.2f}", flush=True)
+        calls, seconds, pogm = np.nanmedian(rows, 0)
         print(
-            f"{kind}: median ratio of calls, classical over learned: {median[0]:.2f}, of the better step rule "
-            f"{median[1]:.2f} (at least 1.2; least {np.nanmin(table[:, 1]):.2f}), of POGM {median[3]:.2f}; "
-            f"of processor time {median[2]:.2f}"
+            f"{kind}: median ratio of calls, the better classical step rule over learned: {calls:.2f} (to be taken by "
+            f"itself: 1.2), least {np.nanmin(rows, 0)[0]:.2f}; of processor time {seconds:.2f}"
+            + (f"; of calls of POGM {pogm:.2f}" if np.isfinite(pogm) else "")
         )
+
+
+def _ratios(found: dict[str, tuple[float, float]]) -> tuple[float, float, float]:
+    """Calls and seconds of the better classical step rule over those of learned steps, and the calls of POGM."""
+    own = [found[name] for name in ("classical", "searched") if name in found]
+    (calls, seconds), pogm = found["learned"], found.get("POGM", (math.nan, math.nan))
+    return min(c for c, _ in own) / calls, min(s for _, s in own) / seconds, pogm[0] / calls
 
 
 SECTIONS = {"first-order": first_order}
