@@ -28,7 +28,6 @@ CLASSES = {
     "lbfgs": "LBFGS",
     "learned-dpir": "LearnedDPIR",
     "learned-nonlinear-dpir": "LearnedNonlinearDPIR",
-    "learned-pdhg": "learned_pdhg",
     "levenberg-marquardt": "LevenbergMarquardt",
     "linearised-admm": "LinearisedADMM",
     "modelled-dpir": "ModelledDPIR",

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from solvers.krylov import MINRES as MINRES
     from solvers.krylov import RegularisedCG as RegularisedCG
     from solvers.learned_first_order import LearnedSteps as LearnedSteps
-    from solvers.learned_first_order import learned_pdhg as learned_pdhg
     from solvers.learned_first_order import with_learned_steps as with_learned_steps
     from solvers.learned_nonlinear_plug_and_play import LearnedNonlinearDPIR as LearnedNonlinearDPIR
     from solvers.learned_plug_and_play import LearnedDPIR as LearnedDPIR
@@ -134,7 +133,6 @@ __getattr__, __dir__, __all__ = attach(
         "StudentT": "solvers.robust_losses",
         "TransmissionLikelihood": "solvers.transmission",
         "VariableProjection": "solvers.variable_projection",
-        "learned_pdhg": "solvers.learned_first_order",
         "solve": "solvers.loop",
         "steps": "solvers.loop",
         "unroll": "solvers.loop",

@@ -17,8 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from solvers.learned_schedule import LearnedSchedule
-from solvers.primal_dual import PDHG
 from solvers.safeguard import Safeguarded
 
 OF_RUN = ("done", "relative change", "contraction", "cosine")
@@ -79,27 +77,3 @@ def with_learned_steps(algorithm: Any, schedule: Any, **options: Any) -> Safegua
     """
     merit = "change" if hasattr(algorithm, "change") else "objective"
     return Safeguarded(algorithm, LearnedSteps(algorithm, schedule), merit, **options)
-
-
-def learned_pdhg(data: Any, prior: Any, strength: float, schedule: Any = None) -> Safeguarded:
-    """:class:`PDHG` with the learned steps of the library.
-
-    Parameters
-    ----------
-    data, prior, strength
-        See :class:`PDHG`.
-    schedule : callable, optional
-        None takes the schedule ``"primal-dual"``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from priors import NonNegative
-    >>> from recon.operators import from_matrix
-    >>> from solvers import LeastSquares, learned_pdhg, solve
-    >>> data = LeastSquares(from_matrix(2 * np.eye(2)), np.array([1.0, -1.0]))
-    >>> solve(learned_pdhg(data, NonNegative(), 1.0), np.zeros(2)).image.round(3)
-    array([0.5, 0. ])
-    """
-    schedule = LearnedSchedule.load("primal-dual") if schedule is None else schedule
-    return with_learned_steps(PDHG(data, prior, strength), schedule)

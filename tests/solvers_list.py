@@ -94,7 +94,6 @@ SOLVERS: dict[str, tuple[Any, int]] = {
     "ordered subsets": (regularised("OrderedSubsets"), 90),
     "pd3o": (regularised("PD3O"), 90),
     "pdhg": (regularised("PDHG"), 70),
-    "pdhg, learned": (regularised("learned_pdhg"), 90),
     "pogm": (regularised("POGM"), 60),
     "proximal newton": (regularised("ProximalNewton"), 30),
     "restarted": (lambda *problem: solvers.Restarted(regularised("FISTA")(*problem)), 60),

@@ -6,6 +6,7 @@ import doctest
 import math
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,14 +26,13 @@ from solvers import (
     LeastSquares,
     Safeguarded,
     learned_first_order,
-    learned_pdhg,
-    learned_schedule,
     steps,
     unroll,
 )
 from solvers.learned_first_order import BOUNDS, FEATURES, LearnedSteps, with_learned_steps
 
 SHAPE = (12, 14)
+HELD_OUT = Path(__file__).parents[1] / "benchmarks" / "held_out"
 KINDS = ("proximal-gradient", "primal-dual")
 
 
@@ -121,11 +121,9 @@ def test_a_learned_step_costs_no_more_than_a_classical_one(scan, kind: str) -> N
     counter = Counter(scan.operator)
     plain = classical(kind, replace(scan, operator=counter.operator), TotalVariation(), 2e-4)
     guarded = with_learned_steps(plain, LearnedSchedule.untrained(FEATURES[kind], BOUNDS[kind]))
-    state = guarded.init(np.zeros(SHAPE))
-    state = guarded.step(state, 0)
-    counter.calls, before = 0, state
-    state = guarded.step(before, 1)
-    assert counter.calls == 2 and state.taken == before.taken + 1
+    state = guarded.step(guarded.init(np.zeros(SHAPE)), 0)
+    counter.calls, before = 0, replace(state, average=math.inf)
+    assert guarded.step(before, 1).taken == before.taken + 1 and counter.calls == 2
 
 
 def test_factors_do_what_they_say(scan) -> None:
@@ -159,7 +157,7 @@ def test_problems_of_every_family_are_solved_by_classical_steps(family: str) -> 
     assert exercise.bounded == (family not in NONLINEAR) and np.isfinite(exercise.least)
     plain = exercise.fista()
     gaps = [float(plain.objective(s.x)) / exercise.least - 1 for s in islice(steps(plain, exercise.start), 100)]
-    assert gaps[-1] < 0.1 * max(gaps[0], 1e-2)
+    assert gaps[-1] < 0.3 * max(gaps[0], 1e-2)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -167,7 +165,8 @@ def test_training_lowers_the_gap_and_goes_on(kind: str, tmp_path, monkeypatch) -
     monkeypatch.setattr(training, "POOL", 2)
     monkeypatch.setattr(training, "LENGTHS", (6, 6))
     monkeypatch.setattr(training, "SEARCHED", 0.0)
-    stream = training.Stream(kind, pictures(), ("blur",), side=16)
+    monkeypatch.setattr(training, "LATEST", 10)
+    stream = training.Stream(kind, pictures(), ("blur",), side=24)
     losses: list[str] = []
     path = tmp_path / "mine.safetensors"
     found = training.train(stream, path, losses.append, steps=12)
@@ -186,13 +185,14 @@ def test_training_lowers_the_gap_and_goes_on(kind: str, tmp_path, monkeypatch) -
     )
 
 
-def test_the_schedule_of_the_library_leads_to_the_minimiser_and_is_small(scan) -> None:
+@pytest.mark.parametrize("fold", range(training.FOLDS))
+def test_schedules_of_the_benchmark_lead_to_the_minimiser_and_are_small(scan, fold: int) -> None:
     answer = unroll(classical("primal-dual", scan, TotalVariation(), 2e-4), np.zeros(SHAPE), 1500)
-    schedule = LearnedSchedule.load("primal-dual")
+    out = training.left_out("primal-dual", fold)
+    schedule = LearnedSchedule.load(HELD_OUT / f"primal-dual-without-{'-'.join(out)}.safetensors")
     assert schedule.inputs == FEATURES["primal-dual"] and 500 < schedule.parameters < 5000
-    assert dict(zip(schedule.outputs, schedule.bound, strict=True)) == BOUNDS["primal-dual"]
-    assert (learned_schedule.FOLDER / "primal-dual.md").read_text(encoding="utf-8").startswith("# primal-dual")
-    found = unroll(learned_pdhg(scan, TotalVariation(), 2e-4), np.zeros(SHAPE), 1000)
+    guarded = with_learned_steps(classical("primal-dual", scan, TotalVariation(), 2e-4), schedule)
+    found = unroll(guarded, np.zeros(SHAPE), 1000)
     assert np.linalg.norm(found - answer) <= 1e-4 * np.linalg.norm(answer)
 
 
