@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import data, schedules_calls
+from benchmarks import data, schedules_calls, schedules_first_order
 from priors import Denoiser, PlugAndPlay
 from recon import reconstruct
 from recon._first_guess import first_guess
@@ -40,6 +40,7 @@ from solvers import DPIR, LearnedDPIR, LearnedNonlinearDPIR, LearnedSchedule, No
 from solvers.learned_plug_and_play import FIRST
 
 HELD_OUT = Path(__file__).parent / "held_out"
+SECTIONS = schedules_calls.SECTIONS | schedules_first_order.SECTIONS
 SETS = ("bsd68", "set12", "ct", "mri")
 SIZE = 128
 SIZES = {"superresolution": 144}  # which every factor divides
@@ -246,23 +247,25 @@ def closed(families: Sequence[str] = ()) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The sections, families or all."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", help="closed, tv, plug, or families with a closed form; all by default")
-    parser.add_argument("--count", type=int, default=2, help="problems of a family without a closed form")
+    parser.add_argument(
+        "parts", nargs="*", help="closed, tv, plug, first-order, or families with a closed form; all by default"
+    )
+    parser.add_argument("--count", type=int, default=2, help="problems of a family, but for closed")
     parser.add_argument("--side", type=int, default=96, help="pixels of theirs")
     given = parser.parse_args(arguments)
-    parts = given.parts or ["closed", *schedules_calls.SECTIONS]
+    parts = given.parts or ["closed", *SECTIONS]
     for name in parts:
-        if name not in ("closed", *schedules_calls.SECTIONS, *FAMILIES):
-            known = ", ".join(("closed", *schedules_calls.SECTIONS, *FAMILIES))
+        if name not in ("closed", *SECTIONS, *FAMILIES):
+            known = ", ".join(("closed", *SECTIONS, *FAMILIES))
             sys.exit(f"part is {name!r}; expected some of {known}. Pass one of them.")
     families = [name for name in parts if name in FAMILIES]
     if families or "closed" in parts:
         print(f"-- {closed.__doc__}", flush=True)
         closed(families)
     for name in parts:
-        if name in schedules_calls.SECTIONS:
-            print(f"-- {schedules_calls.SECTIONS[name].__doc__}", flush=True)
-            schedules_calls.SECTIONS[name](given.count, given.side)
+        if name in SECTIONS:
+            print(f"-- {SECTIONS[name].__doc__}", flush=True)
+            SECTIONS[name](given.count, given.side)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from solvers.krylov import CGLS as CGLS
     from solvers.krylov import MINRES as MINRES
     from solvers.krylov import RegularisedCG as RegularisedCG
+    from solvers.learned_first_order import LearnedSteps as LearnedSteps
+    from solvers.learned_first_order import with_learned_steps as with_learned_steps
     from solvers.learned_nonlinear_plug_and_play import LearnedNonlinearDPIR as LearnedNonlinearDPIR
     from solvers.learned_plug_and_play import LearnedDPIR as LearnedDPIR
     from solvers.learned_schedule import LearnedSchedule as LearnedSchedule
@@ -98,6 +100,7 @@ __getattr__, __dir__, __all__ = attach(
         "LearnedNonlinearDPIR": "solvers.learned_nonlinear_plug_and_play",
         "LearnedPace": "solvers.safeguard",
         "LearnedSchedule": "solvers.learned_schedule",
+        "LearnedSteps": "solvers.learned_first_order",
         "LeastSquares": "solvers.data_terms",
         "LevenbergMarquardt": "solvers.gauss_newton",
         "LinearisedADMM": "solvers.linearised_admm",
@@ -133,5 +136,6 @@ __getattr__, __dir__, __all__ = attach(
         "solve": "solvers.loop",
         "steps": "solvers.loop",
         "unroll": "solvers.loop",
+        "with_learned_steps": "solvers.learned_first_order",
     },
 )

@@ -7,6 +7,7 @@ only when every operand is an ``ndarray``, so gradients never vanish silently.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -109,6 +110,11 @@ def lincomb(a: Any, x: Array, b: Any, y: Array) -> Array:
 def _scalar(a: Any, like: np.ndarray) -> Any:
     # A numpy scalar of higher precision promotes the array it multiplies; a Python number does not.
     return a.item() if isinstance(a, np.generic) else a
+
+
+def exp(value: Any) -> Any:
+    """Exponential of a number, or of a tensor with its gradient."""
+    return value.exp() if is_torch(value) else math.exp(value)
 
 
 def to_float(value: Any) -> float:

@@ -11,12 +11,13 @@ of O'Donoghue and Candès 2015.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from solvers import arrays
 from solvers.arrays import Array
+from solvers.problem_features import log_ratio
 from solvers.regularised import Regularised, require_smooth
 
 GROW = 1.25  # backtracking tries a step this much longer each time, so that a local curvature is made use of
@@ -72,17 +73,47 @@ class ProximalGradient(Regularised):
         return replace(state, v=state.x, Av=state.Ax, t=1.0, value=None)
 
     def step(self, state: GradientState, k: int) -> GradientState:
+        return self.led(state, k, {})
+
+    def led(self, state: GradientState, k: int, factors: Mapping[str, Any]) -> GradientState:
+        """A step with other parameters.
+
+        ``factors`` may hold logarithms of factors of the step size, ``"pace"``, unless it is searched, and of the age
+        ``t - 1`` of the ``"momentum"``; and by how much of the proximal step to go beyond it, ``"relaxation"``.
+        """
         gradient = self.data.operator.vjp(state.v, self.data.loss_gradient(state.Av))
-        x, Ax, step, dual = self._descend(state, gradient)
+        x, Ax, step, dual = self._descend(state, gradient, arrays.exp(factors.get("pace", 0.0)))
         if not self.accelerated:
             return GradientState(x=x, v=x, Ax=Ax, Av=Ax, t=1.0, step=step, dual=dual)
         best, Abest, value = self._kept(state, x, Ax)
         t = 1.0 if arrays.to_float(arrays.dot(state.v - x, x - state.x)) > 0 else state.t
-        t_next = 0.5 * (1 + math.sqrt(1 + 4 * t * t))
-        momentum, excess = (t - 1) / t_next, 0.0 if best is x else t / t_next
-        v = _ahead(best, state.x, x, momentum, excess)
-        Av = _ahead(Abest, state.Ax, Ax, momentum, excess) if self.data.linear else self.data.operator(v)
-        return GradientState(x=best, v=v, Ax=Abest, Av=Av, t=t_next, step=step, dual=dual, value=value)
+        aged = 1 + (t - 1) * arrays.exp(factors.get("momentum", 0.0))
+        momentum, excess = (aged - 1) / _next(aged), 0.0 if best is x else t / _next(t)
+        beyond = factors.get("relaxation", 0.0)
+        v = _beyond(_ahead(best, state.x, x, momentum, excess), x, state.v, beyond)
+        if self.data.linear:
+            Av = _beyond(_ahead(Abest, state.Ax, Ax, momentum, excess), Ax, state.Av, beyond)
+        else:
+            Av = self.data.operator(v)
+        return GradientState(x=best, v=v, Ax=Abest, Av=Av, t=_next(t), step=step, dual=dual, value=value)
+
+    def features(self, state: GradientState) -> dict[str, float]:
+        """What a learned schedule is told of a state: numbers free of units, which cost no call of the operator."""
+        moved, change = state.v - state.x, state.Av - state.Ax
+        bent = self.data.loss_gradient(state.Av) - self.data.loss_gradient(state.Ax)
+        curved, length = (arrays.to_float(arrays.dot(*pair)) for pair in ((bent, change), (moved, moved)))
+        step = state.step if self.step_size is None else self.step_size
+        residual, measured = (arrays.to_float(arrays.norm(a)) for a in (state.Ax - self.data.y, self.data.y))
+        return {
+            "curvature": log_ratio(curved * arrays.to_float(step), length),
+            "age": 1 - 1 / arrays.to_float(state.t),
+            "misfit": log_ratio(residual, measured),
+            "searched": float(self.step_size is None),
+        }
+
+    def objective_at(self, state: GradientState) -> Any:
+        """The objective at the image of a state, whose measurement is known."""
+        return self.data.loss(state.Ax) + self.penalty(state.x)
 
     def _kept(self, state: GradientState, x: Array, Ax: Array) -> tuple[Array, Array, float | None]:
         """The new iterate with its value; the old one instead where a monotone run finds that lower."""
@@ -93,11 +124,11 @@ class ProximalGradient(Regularised):
             return x, Ax, value
         return state.x, state.Ax, state.value
 
-    def _descend(self, state: GradientState, gradient: Array) -> tuple[Array, Array, float, Any]:
+    def _descend(self, state: GradientState, gradient: Array, pace: Any) -> tuple[Array, Array, Any, Any]:
         """One proximal step from v, shortened until the quadratic model is an upper bound."""
         if self.step_size is not None:
-            v = arrays.axpy(-self.step_size, gradient, state.v)
-            x, dual = self._prior_prox(v, self.step_size, state.dual, INNER_STEPS)
+            step = self.step_size * pace
+            x, dual = self._prior_prox(arrays.axpy(-step, gradient, state.v), step, state.dual, INNER_STEPS)
             return x, self.data.operator(x), self.step_size, dual
         step = state.step * GROW
         while True:
@@ -105,7 +136,7 @@ class ProximalGradient(Regularised):
             Ax = self.data.operator(x)
             if self._bounded(state, gradient, x, Ax, step) or step < 1e-20 * state.step:
                 return x, Ax, step, dual
-            step *= SHRINK
+            step = step * SHRINK
 
     def _bounded(self, state: GradientState, gradient: Array, x: Array, Ax: Array, step: float) -> bool:
         """Whether the quadratic model at v is an upper bound at x.
@@ -165,3 +196,12 @@ def _ahead(best: Array, before: Array, x: Array, momentum: float, excess: float)
     if best is x:
         return arrays.lincomb(1 + momentum, best, -momentum, before)
     return arrays.lincomb(1 - excess, best, excess, x)
+
+
+def _beyond(v: Array, x: Array, before: Array, share: Any) -> Array:
+    """``v + share (x - before)``."""
+    return v if isinstance(share, float) and share == 0 else arrays.axpy(share, x - before, v)
+
+
+def _next(t: Any) -> Any:
+    return 0.5 * (1 + (1 + 4 * t * t) ** 0.5)

@@ -216,10 +216,10 @@ class LearnedDPIR(TwoProximalMaps):
             share, last, early = 1.0, True, True
             found = self._told_by_schedule(state, share)
         classical = state.first ** (1 - share) * self.level**share
-        penalty = self.strength / classical**2 * _exp(found["penalty"])
+        penalty = self.strength / classical**2 * arrays.exp(found["penalty"])
         v = state.x + found["momentum"] * (state.x - state.before)
         fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
-        wanted, answer = classical * _exp(found["level"]), found["answer"] if last else None
+        wanted, answer = classical * arrays.exp(found["level"]), found["answer"] if last else None
         level = _larger(wanted, passed)
         places = 1.0 if self._gains is None else _larger(wanted, self._passed_around(penalty)) / level
         return Told(fit, level, arrays.to_float(passed), places, answer, early)
@@ -322,10 +322,6 @@ def _bounded(found: Mapping[str, Any], untaught: Mapping[str, float]) -> dict[st
 def _larger(a: Any, b: Any) -> Any:
     """The larger of two levels, and a little more where they are alike."""
     return (a**BLUNT + b**BLUNT) ** (1 / BLUNT)
-
-
-def _exp(logarithm: Any) -> Any:
-    return math.exp(logarithm) if isinstance(logarithm, float) else logarithm.exp()
 
 
 def _size(x: Array) -> float:

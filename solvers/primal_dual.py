@@ -17,6 +17,7 @@ relaxation: Condat 2013; tau as the ratio of the ways that image and dual variab
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -25,8 +26,10 @@ from solvers import _dual_terms as duals
 from solvers import arrays
 from solvers._dual_terms import Dual
 from solvers.arrays import Array
+from solvers.problem_features import log_ratio
 from solvers.regularised import Regularised, is_constraint
 
+MOST_RELAXED = 1.99  # steps of learned relaxation
 FLOOR = 1e-3  # of sums over rows and columns, relative to the largest
 
 
@@ -155,9 +158,17 @@ class PDHG(Regularised):
         return replace(state, p=p, Kp=duals.adjoint_sum(self._duals, p, state.w), anchor=(state.w, p))
 
     def step(self, state: PDHGState, k: int) -> PDHGState:
-        tau, (d, s) = state.tau, self._metric
+        return self.led(state, k, {})
+
+    def led(self, state: PDHGState, k: int, factors: Mapping[str, Any]) -> PDHGState:
+        """A step with other parameters; what is balanced is the classical tau.
+
+        ``factors`` may hold logarithms of factors of tau, ``"pace"``, and of one over the distance of the
+        ``"relaxation"`` from 2.
+        """
+        tau, (d, s) = state.tau * arrays.exp(factors.get("pace", 0.0)), self._metric
         x = self._primal_step(state.w - tau * d * state.Kp, tau)
-        theta = 1.0 / math.sqrt(1.0 + 2.0 * self._convexity * tau)
+        theta = 1.0 / (1.0 + 2.0 * self._convexity * tau) ** 0.5 if self._convexity > 0 else 1.0
         Kx, p = [], []
         for dual, Kwi, pi, si in zip(self._duals, state.Kw, state.p, s, strict=True):
             Kx.append(dual.term.apply(x))
@@ -165,8 +176,35 @@ class PDHG(Regularised):
             p.append(dual.step(pi, extrapolated, si / (tau * theta), self.strength))
         Kp = duals.adjoint_sum(self._duals, p, x)
         if self._convexity > 0:
-            return PDHGState(x, x, tuple(p), tuple(Kx), Kp, tau * theta, state.anchor)
-        return self._balanced(self._relaxed(state, x, p, Kx, Kp), k)
+            return PDHGState(x, x, tuple(p), tuple(Kx), Kp, state.tau * theta, state.anchor)
+        relaxation = self.relaxation
+        if "relaxation" in factors:
+            relaxation = min(max(2 - (2 - relaxation) * arrays.exp(-factors["relaxation"]), 1.0), MOST_RELAXED)
+        return self._balanced(self._relaxed(state, x, p, Kx, Kp, relaxation), k)
+
+    def features(self, state: PDHGState) -> dict[str, float]:
+        """What a learned schedule is told of a state: numbers free of units, which cost no call of the operator."""
+        image, dual = self._ways(state, *state.anchor)
+        misfit = 0.0
+        if not self._exact:
+            sizes = (arrays.to_float(arrays.norm(a)) for a in (state.Kw[0] - self.data.y, self.data.y))
+            misfit = log_ratio(*sizes)
+        return {
+            "balance": log_ratio(image, dual * arrays.to_float(state.tau)),
+            "misfit": misfit,
+            "exact": float(self._exact),
+            "by sums": float(self._by_sums),
+        }
+
+    def change(self, before: PDHGState, after: PDHGState) -> float:
+        """Size of a step: the least over tau of ``(|image|^2 / tau + tau |dual|^2)^(1/2)``, which is that of no tau."""
+        image, dual = self._ways(after, before.w, before.p)
+        return math.sqrt(2 * image * dual)
+
+    def _ways(self, state: PDHGState, w: Array, p: tuple[Array, ...]) -> tuple[float, float]:
+        """How far image and dual variables are from others."""
+        d, s = self._metric
+        return duals.size(state.w - w, d), duals.joint_size(state.p, p, s)
 
     def paced(self, state: PDHGState, factor: float) -> PDHGState:
         """The state with ``factor`` times as long a primal step, and a dual one as much shorter."""
@@ -179,9 +217,11 @@ class PDHG(Regularised):
             return v
         return self._primal.prox(v, tau * (1.0 if is_constraint(self._primal) else self.strength))
 
-    def _relaxed(self, old: PDHGState, x: Array, p: list[Array], Kx: list[Array], Kp: Array) -> PDHGState:
+    def _relaxed(
+        self, old: PDHGState, x: Array, p: list[Array], Kx: list[Array], Kp: Array, relaxation: Any
+    ) -> PDHGState:
         def beyond(before: Array, new: Array) -> Array:
-            return arrays.lincomb(self.relaxation, new, 1 - self.relaxation, before)
+            return arrays.lincomb(relaxation, new, 1 - relaxation, before)
 
         relaxed_p = tuple(map(beyond, old.p, p))
         return PDHGState(
@@ -192,8 +232,7 @@ class PDHG(Regularised):
         """Move tau towards the ratio of the ways that image and dual variables have gone since it was last moved."""
         if self.step_size is not None or k + 1 not in duals.BALANCE_AT:
             return state
-        (w, p), (d, s) = state.anchor, self._metric
-        tau = duals.balanced_ratio(state.tau, duals.size(state.w - w, d), duals.joint_size(state.p, p, s))
+        tau = duals.balanced_ratio(state.tau, *self._ways(state, *state.anchor))
         return replace(state, tau=tau, anchor=(state.w, state.p))
 
 

@@ -22,6 +22,7 @@ from solvers.problem_features import Track
 from solvers.validation import positive_float, positive_int
 
 Proposal = Callable[[Any, int, Mapping[str, float]], Any]
+MERITS = ("auto", "objective", "residual", "change")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +93,10 @@ class Safeguarded:
     proposal : callable
         ``proposal(state, k, run) -> state``: the learned step from a state of ``algorithm``, ``run`` holding the
         features of the run so far. It may fail in any way: what it returns is looked at.
-    merit : {"auto", "objective", "residual"} or callable
+    merit : {"auto", "objective", "residual", "change"} or callable
         What must not rise, a number of a state: the objective, the size of the classical step from there (which costs
-        one), or a function of the state. "auto" is the objective where the algorithm has one.
+        one), the size of the step that led there (which costs none), or a function of the state. "auto" is the
+        objective where the algorithm has one.
     bound : int
         Most learned steps that are taken.
     refusals : int
@@ -135,9 +137,9 @@ class Safeguarded:
         positive_int("refusals", self.refusals)
         if not 0 <= positive_float("memory", self.memory, zero=True) < 1:
             raise ArgumentError(f"memory is {self.memory}; expected a number in [0, 1). Pass for example 0.7.")
-        if not callable(self.merit) and self.merit not in ("auto", "objective", "residual"):
+        if not callable(self.merit) and self.merit not in MERITS:
             raise DTypeError(
-                f"merit is {self.merit!r}; expected 'auto', 'objective', 'residual' or a function of a state. Pass one."
+                f"merit is {self.merit!r}; expected one of {', '.join(MERITS)} or a function of a state. Pass one."
             )
         if self.merit == "objective" and not hasattr(self.algorithm, "objective"):
             raise ArgumentError(
@@ -170,7 +172,7 @@ class Safeguarded:
             if found is not None:
                 return self._after(state, found[0], found[1], learned=True)
             classical = self.algorithm.step(state.inner, k - state.taken)
-            return self._after(state, classical, self._merit(classical, k), learned=False)
+            return self._after(state, classical, self._merit(classical, k, state.inner), learned=False)
         inner = self.algorithm.step(state.inner, k - state.taken)
         return SafeguardedState(inner.x, inner, state.track, state.average, state.taken, state.refused)
 
@@ -185,20 +187,32 @@ class Safeguarded:
         """The learned step and its merit; None where it fails, is not finite or does harm."""
         try:
             found = self.proposal(state.inner, k, state.track.features())
-            merit = self._merit(found, k) if finite(found) else math.nan
+            merit = self._merit(found, k, state.inner) if finite(found) else math.nan
         except Exception:  # whatever goes wrong in a proposal, the classical step is there
             return None
         return (found, merit) if merit <= state.average else None
 
-    def _merit(self, inner: Any, k: int) -> float:
+    def _merit(self, inner: Any, k: int, before: Any = None) -> float:
         if callable(self.merit):
             return float(self.merit(inner))
+        if self.merit == "change":
+            return math.inf if before is None else self._change(before, inner)
         if self.merit == "residual" or not hasattr(self.algorithm, "objective"):
             return arrays.to_float(arrays.norm(self.algorithm.step(inner, k).x - inner.x))
+        if hasattr(self.algorithm, "objective_at"):
+            return arrays.to_float(self.algorithm.objective_at(inner))
         return arrays.to_float(self.algorithm.objective(inner.x))
 
+    def _change(self, before: Any, inner: Any) -> float:
+        """Size of a step, in the algorithm's own metric where it has one."""
+        if hasattr(self.algorithm, "change"):
+            return float(self.algorithm.change(before, inner))
+        return arrays.to_float(arrays.norm(inner.x - before.x))
+
     def _after(self, state: SafeguardedState, inner: Any, merit: float, *, learned: bool) -> SafeguardedState:
-        average = self.memory * state.average + (1 - self.memory) * merit if math.isfinite(merit) else state.average
+        average = state.average
+        if math.isfinite(merit):  # before the first step no change is known
+            average = self.memory * average + (1 - self.memory) * merit if math.isfinite(average) else merit
         taken, refused = state.taken + learned, state.refused + (not learned)
         return SafeguardedState(inner.x, inner, state.track.moved(inner.x), average, taken, refused)
 

@@ -1,6 +1,7 @@
 """A random stream of restoration problems with a closed-form data step, of several families of operators.
 
-Also of curves and counts of each pixel, whose data step is as good as closed. Phase retrieval is none of them.
+Also of curves and counts of each pixel, whose data step is as good as closed. Mixed bands and phase retrieval are none
+of them: first-order methods learn from those as well (:mod:`recon.learn.first_order_problems`).
 """
 
 from __future__ import annotations
@@ -110,6 +111,21 @@ def transmission(rng: np.random.Generator, size: int) -> tuple[Any, None]:
 def denoising(rng: np.random.Generator, size: int) -> Drawn:
     """Nothing but noise."""
     return ops.Identity((size, size)), _log_uniform(rng, 0.005, 0.1)
+
+
+def mixing(rng: np.random.Generator, size: int) -> Drawn:
+    """Narrow bands seen through fewer or as many wide ones, which overlap."""
+    bands = int(rng.integers(3, 6))
+    centres, width = np.linspace(0, bands - 1, int(rng.integers(2, bands + 1))), rng.uniform(0.6, 1.5)
+    response = np.exp(-((np.arange(bands) - centres[:, None]) ** 2) / (2 * width**2))
+    response *= rng.uniform(0.5, 1.0, (len(centres), 1)) / response.sum(1, keepdims=True)
+    return ops.SpectralMixing(response, (size, size)), _log_uniform(rng, 0.003, 0.03)
+
+
+def phases(rng: np.random.Generator, size: int) -> Drawn:
+    """Intensities of the diffraction patterns of a real image behind random masks."""
+    patterns = int(rng.integers(3, 7))
+    return ops.CodedDiffraction(patterns, (size, size), image="real", rng=_seed(rng)), _log_uniform(rng, 0.003, 0.05)
 
 
 Family = Callable[[np.random.Generator, int], tuple[Any, float | None]]
