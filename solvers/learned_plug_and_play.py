@@ -6,14 +6,14 @@
     and once, at the end,    z <- z + answer (argmin 1/2 |A x - y|^2 + rho/2 |x - z|^2  -  z)
 
 ``rho_k = strength / sigma_k^2`` and ``sigma_k`` are those of Zhang et al. 2022 (DPIR) times learned factors: levels
-that fall geometrically to that of the noise, but not below what noise the data step lets through,
+that fall geometrically to that of the noise, but never below what noise the data step lets through,
 ``noise * gain(rho_k)`` with ``gain(rho)^2 = tr(A^H A (A^H A + rho)^-2) / n`` by one random probe: the denoiser is told
-what it sees, whatever a schedule says. Where every pixel is measured with a gain of its
-own the noise differs from place to place, and the denoiser sees the image in units of the noise there:
-``z <- s D(x / s, sigma_k)``. The momentum and the share of the data in the answer are learned as well; there ``rho``
-weighs the noise against what a denoiser leaves. A schedule departs from what suits problems of any kind
-(``UNTAUGHT``), one for operators that see all and one for the others. What it is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the noise is, and
-after each step by how much the image misses the data and what the denoiser removed.
+what it sees, whatever a schedule says. Where every pixel is measured with a gain of its own the noise differs from
+place to place, and the denoiser sees the image in units of the noise there: ``z <- s D(x / s, sigma_k)``. The momentum
+and the share of the data in the answer are learned as well; there ``rho`` weighs the noise against what a denoiser
+leaves. A schedule departs from what suits problems of any kind (``UNTAUGHT``): one for operators that see all, one for
+the others. What it is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the
+noise is, and after each step by how much the image misses the data and what the denoiser removed.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ LEFT = 0.37  # error of a denoised image over the level that its denoiser was to
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 1.1, "answer": 1.5}
 """Largest logarithms of the factors of penalty and level, largest momentum and share of the data in the answer."""
 UNTAUGHT = {"penalty": 0.0, "level": -0.25, "momentum": 0.2, "answer": 0.0}
-"""What schedules depart from: on 54 problems of nine families such constants were as good as what was learned on the
-other eight, since levels cannot be too low."""
+"""What schedules depart from. On 54 problems of nine families these constants came as near to the best classical run as
+what had been learned on the other eight families from the classical steps on."""
 UNTAUGHT_PARTIAL = {"penalty": -0.5, "level": -0.3, "momentum": 0.65, "answer": 0.6}
 """The same where there are fewer numbers than pixels: what is known has to spread."""
 STOP = {"stop": 1.0}
