@@ -52,6 +52,9 @@ UNIT = 0.25
 """What these are divided by; the others by their standard deviation."""
 REACH = 2.0
 """How far that goes: a distance, in those units, at which the schedule is trusted by exp(-1/2)."""
+HEEDED = 0.5
+"""Share of what lessons say that a schedule says: on families that taught nothing half was worth 0.11 dB more than all,
+and 0.03 dB more than nothing."""
 KEPT = 256
 """Most problems that a schedule remembers."""
 SHAKEN = 0.5
@@ -173,12 +176,18 @@ def _taught(
     found: Lessons, rehearsals: Sequence[Sequence[Exercise]], settings: ScheduleSettings, card: Any, without: str = ""
 ) -> LearnedSchedule:
     """The schedule that fits the lessons of the other families, and when it is to end."""
-    schedule = fitted(found.without([without] if without else []), settings, card=card)
+    schedule = _heeded(fitted(found.without([without] if without else []), settings, card=card))
     worth = [
         rehearsed(schedule, [e for e in exercises if e.family != without], LENGTHS[i % len(LENGTHS)], settings.denoiser)
         for i, exercises in enumerate(rehearsals)
     ]
     return with_stop(schedule, sum(worth[1:], worth[0]), settings.seed)
+
+
+def _heeded(schedule: LearnedSchedule) -> LearnedSchedule:
+    """The schedule that departs from what is untaught by a share only."""
+    *inner, (weight, offset) = schedule.layers
+    return replace(schedule, layers=(*inner, (HEEDED * weight, HEEDED * offset)))
 
 
 def _rehearsals(images: Collection, settings: ScheduleSettings) -> list[list[Exercise]]:
