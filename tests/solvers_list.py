@@ -19,6 +19,7 @@ from recon import operators as ops
 from recon._solver_checks import HalfSquare
 from solvers import LeastSquares, PoissonLikelihood
 from solvers.learned_nonlinear_plug_and_play import MORE
+from solvers.learned_plug_and_play import UNTAUGHT
 
 
 def regularised(name: str, **options: Any) -> Any:
@@ -187,8 +188,8 @@ def nonlinear_plug_and_play(steps: int) -> Case:
 def learned_nonlinear(steps: int) -> Case:
     """Pixels seen as they are: their level is the noise, and the denoiser is told what the data step lets through."""
     level = 0.5
-    rho = STRENGTH / level**2
-    told = (level**4 + (level / (1 + rho)) ** 4) ** 0.5 * np.exp(2 * MORE)
+    rho = STRENGTH / level**2 * np.exp(UNTAUGHT["penalty"])
+    told = ((level * np.exp(UNTAUGHT["level"])) ** 4 + (level / (1 + rho)) ** 4) ** 0.5 * np.exp(2 * MORE)
     y = _rng().standard_normal(SHAPE)
 
     def build(y: Any) -> Any:
@@ -224,7 +225,9 @@ def unknown_light(steps: int, build: Callable[[Any, Any, Any], Any]) -> Case:
 OWN: dict[str, Callable[[], Case]] = {
     "amplitude flow": lambda: phases("AmplitudeFlow", 60),
     "dpir": lambda: plug_and_play("DPIR", 60),
-    "dpir, learned": lambda: plug_and_play("LearnedDPIR", 60, noise=1e-9),
+    "dpir, learned": lambda: plug_and_play(
+        "LearnedDPIR", 60, noise=1e-9, schedule=lambda features: {name: -usual for name, usual in UNTAUGHT.items()}
+    ),
     "dpir, learned nonlinear": lambda: learned_nonlinear(60),
     "dpir, modelled": lambda: replace(plug_and_play("ModelledDPIR", 16, inner=4, memory=5), adaptive=True),
     "dpir, nonlinear": lambda: nonlinear_plug_and_play(60),

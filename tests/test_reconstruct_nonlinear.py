@@ -100,7 +100,7 @@ class TwoWells(Square):
 def test_local_minima_are_met_by_several_starts():
     F = TwoWells(SMALL.shape)
     x, info = reconstruct(
-        F(SMALL), F, prior="tikhonov", bounds=(0, np.inf), strength=1e-4, noise=0.01, return_info=True
+        F(SMALL), F, prior="tikhonov", bounds=(-0.3, np.inf), strength=1e-4, noise=0.01, return_info=True
     )
     assert error(x, SMALL) < 0.02
     assert info.plan.decisions["start"].choice == "number 2 of 2"
