@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -47,9 +48,10 @@ def test_images_are_mirrored_up_to_a_multiple(grey: UNet, shape: tuple[int, int]
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fused_blocks_are_the_plain_network(grey: UNet, shape: tuple[int, ...]) -> None:
     v, sigma = torch.randn(shape), torch.linspace(0.5, 1.0, shape[0])
-    plain = grey.noise(v, sigma)
-    found = _fused_blocks.fused(grey).noise(v, sigma)
-    assert (found - plain).abs().max() <= 1e-6 * plain.abs().max()
+    exact = copy.deepcopy(grey).double().noise(v.double(), sigma.double())
+    rounding = (grey.noise(v, sigma) - exact).abs().max()
+    assert rounding <= 1e-5 * exact.abs().max()
+    assert (_fused_blocks.fused(grey).noise(v, sigma) - exact).abs().max() <= 2 * rounding
 
 
 def test_half_precision_is_fused_alike(grey: UNet) -> None:
