@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from priors import _winograd_kernels as kernels
 from priors._winograd_tiles import OUT
 from priors._winograd_weights import Weights, coarser, finer, same
 from solvers.arrays import threads
+from solvers.kernels import run_jobs
 from solvers.lanes import LANES
-from solvers.succession import succession
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,13 @@ WIDEST = 512
 """Features up to which it is known to pay: transformed weights are four times as large."""
 KEPT = 2**24
 """Numbers of a workspace up to which it is kept for the next image."""
+UNITS_A_THREAD = 2
+"""Into how many units a thread's share of a step is cut: others take one from a thread that is held up."""
+LINE = 64
+"""Bytes of a line of the cache."""
+EMPTY = np.zeros(0, np.float32)
+PIXELS = 0
+"""The first of the images that a network computes in; two of each scale follow."""
 
 
 def supported(architecture: Architecture) -> bool:
@@ -36,61 +44,67 @@ def supported(architecture: Architecture) -> bool:
 
 
 @dataclass(frozen=True)
-class _Scale:
-    """The images of one scale."""
+class _Step:
+    """One step of a network: ``kind`` of the kernels' list, on a scale, from one image to another."""
 
-    shape: tuple[int, int]
-    x: np.ndarray
-    inner: np.ndarray  # within a residual block
-    jobs: int  # of a kernel
+    kind: int
+    scale: int
+    source: int
+    target: int
+    weights: Weights | None = None
+    at: int = 0  # where its weights begin
+
+
+def _aligned(count: int, kind: Any = np.float32) -> np.ndarray:
+    """Zeros that begin where a line of the cache does: runs then lie in one line each."""
+    size = count * np.dtype(kind).itemsize
+    spare = np.zeros(size + LINE, np.uint8)
+    first = -spare.ctypes.data % LINE
+    return spare[first : first + size].view(kind)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, list[int]]:
+    """Arrays one after the other in one, and where each begins."""
+    places = np.cumsum([0, *(array.size for array in arrays)]).tolist()
+    joined = _aligned(places[-1], arrays[0].dtype if arrays else np.float32)
+    for array, at in zip(arrays, places, strict=False):
+        joined[at : at + array.size] = array
+    return joined, places
+
+
+def _of(scale: int) -> tuple[int, int]:
+    """The images of a scale: what goes from block to block, and what is within one."""
+    return 2 * scale + 1, 2 * scale + 2
 
 
 class _Workspace:
-    """All that an image of one size is computed in, borders of zeros included."""
+    """All that an image of one size is computed in, borders of zeros included, and the table of steps."""
 
-    def __init__(self, architecture: Architecture, shape: tuple[int, int]):
+    def __init__(self, architecture: Architecture, steps: Sequence[_Step], shape: tuple[int, int]):
         finest = [-(-length // architecture.multiple) * architecture.multiple // 2 for length in shape]
-        self.scales, sums = [], 0
-        for k, width in enumerate(architecture.widths):
-            inside = (finest[0] >> k, finest[1] >> k)
-            x, inner = np.zeros((2, kernels.image_size(inside, width)), np.float32)
-            self.scales.append(_Scale(inside, x, inner, kernels.jobs(inside, 2 * threads())))
-            sums = max(sums, kernels.products_size(inside, width))
-        self.pixels = np.zeros(kernels.image_size(self.scales[0].shape, LANES), np.float32)
-        jobs = max(scale.jobs for scale in self.scales)
-        self.v = np.zeros((jobs, kernels.inputs_size(max(architecture.widths))), np.float32)
-        self.m = np.zeros((jobs, sums), np.float32)
-        self.size = 2 * sum(scale.x.size for scale in self.scales) + self.pixels.size + self.v.size + self.m.size
+        shapes = [(finest[0] >> k, finest[1] >> k) for k in range(len(architecture.widths))]
+        sizes = [kernels.image_size(shapes[0], LANES)]
+        for inside, width in zip(shapes, architecture.widths, strict=True):
+            sizes += 2 * [kernels.image_size(inside, width)]
+        places = np.cumsum([0, *sizes])
+        self.arena = _aligned(places[-1])
+        self.largest = max(sizes)
+        crew = threads()
+        v = kernels.inputs_size(max(architecture.widths))
+        m = max(map(kernels.products_size, shapes, architecture.widths))
+        self.v, self.m = (_aligned(crew * count).reshape(crew, count) for count in (v, m))
+        units = [kernels.units(inside, UNITS_A_THREAD * crew) for inside in shapes]
+        self.steps = np.array([_row(step, places, shapes, units) for step in steps])
+        self.claims = np.zeros((len(steps), max(units)), np.int64)
+        self.done = np.zeros(len(steps), np.int64)
+        self.size = self.arena.size + self.v.size + self.m.size
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """Kernels on the images of a workspace."""
-
-    space: _Workspace
-    run: Callable[..., None]  # as run_jobs
-
-    def launch(self, kernel: Any, scale: _Scale, *args: Any) -> None:
-        self.run(kernel, scale.x.size, scale.jobs, scale.jobs, *args)
-
-    def convolve(
-        self, scale: _Scale, x: np.ndarray, y: np.ndarray, weights: Weights, add: bool = False, low: float = -np.inf
-    ) -> None:
-        v = self.space.v.view(weights.u.dtype)
-        rest = (scale.shape, weights.widths, weights.depth, add, low)
-        self.launch(kernels.convolve, scale, x, y, weights.u, v, self.space.m, *rest)
-
-    def blocks(self, scale: _Scale, blocks: list[tuple[Weights, Weights]]) -> None:
-        """``x += B max(A x, 0)`` for each block."""
-        for first, second in blocks:
-            self.convolve(scale, scale.x, scale.inner, first, low=0.0)
-            self.convolve(scale, scale.inner, scale.x, second, add=True)
-
-    def halve(self, fine: _Scale, coarse: _Scale, weights: Weights) -> None:
-        self.launch(kernels.halve, coarse, fine.x, coarse.x, weights.u, self.space.m, coarse.shape, weights.widths)
-
-    def double(self, coarse: _Scale, fine: _Scale, weights: Weights) -> None:
-        self.launch(kernels.double, coarse, coarse.x, fine.x, weights.u, self.space.m, coarse.shape, weights.widths)
+def _row(step: _Step, places: np.ndarray, shapes: Sequence[tuple[int, int]], units: Sequence[int]) -> list[int]:
+    """A step as the kernels read it."""
+    widths, depth = (step.weights.widths, step.weights.depth) if step.weights else ((0, 0), 0)
+    images = (int(places[step.source]), int(places[step.target]))
+    return [step.kind, units[step.scale], *images, step.at, *shapes[step.scale], *widths, depth]
 
 
 class Winograd:
@@ -106,17 +120,15 @@ class Winograd:
         self._architecture = architecture = network.architecture
         self.multiple = OUT * architecture.multiple
         self.halo = (-(-architecture.halo // self.multiple) + 1) * self.multiple
-        parts: Any = network  # torch's containers do not say what they hold
-        self._head, self._tail = same(parts.head.weight), same(parts.tail.weight)
-        self._down, self._up = (
-            [
-                [(same(block.first.weight, half), same(block.second.weight, half)) for block in blocks]
-                for blocks in scales
-            ]
-            for scales in (parts.down, parts.up)
-        )
-        self._coarser = [coarser(convolution.weight) for convolution in parts.coarser]
-        self._finer = [finer(convolution.weight) for convolution in parts.finer]
+        steps = list(_steps(network, half))
+        in_blocks = (kernels.RECTIFY, kernels.ADD)
+        self._plain, plain = _joined([s.weights.u for s in steps if s.weights and s.kind not in in_blocks])
+        self._blocks, blocks = _joined([s.weights.u for s in steps if s.weights and s.kind in in_blocks])
+        places = {False: iter(plain), True: iter(blocks)}
+        self._steps = [
+            replace(s, weights=replace(s.weights, u=EMPTY), at=next(places[s.kind in in_blocks])) if s.weights else s
+            for s in steps
+        ]
         self._spare: dict[tuple[int, int], _Workspace] = {}
 
     def noise(self, v: Tensor, sigma: Tensor) -> Tensor:
@@ -126,28 +138,51 @@ class Winograd:
         out = torch.empty(v.shape)
         with self._workspace((v.shape[2], v.shape[3])) as space:
             for image, level, target in zip(v.contiguous().numpy(), sigma.tolist(), out.numpy(), strict=True):
-                with succession() as run:
-                    self._denoise(_Pass(space, run), image, level, target)
+                self._denoise(space, image, level, target)
         return out
 
-    def _denoise(self, step: _Pass, image: np.ndarray, level: float, out: np.ndarray) -> None:
-        scales, pixels = step.space.scales, step.space.pixels
-        step.launch(kernels.read_pixels, scales[0], image, level, pixels, scales[0].shape)
-        step.convolve(scales[0], pixels, scales[0].x, self._head)
-        for fine, coarse, blocks, weights in zip(scales, scales[1:], self._down, self._coarser, strict=False):
-            step.blocks(fine, blocks)
-            step.halve(fine, coarse, weights)
-        step.blocks(scales[-1], self._down[-1])
-        ways = zip(scales, scales[1:], self._up, self._finer, strict=False)
-        for fine, coarse, blocks, weights in reversed(list(ways)):
-            step.double(coarse, fine, weights)
-            step.blocks(fine, blocks)
-        step.convolve(scales[0], scales[0].x, pixels, self._tail)
-        step.launch(kernels.write_pixels, scales[0], pixels, out, scales[0].shape)
+    def _denoise(self, space: _Workspace, image: np.ndarray, level: float, out: np.ndarray) -> None:
+        space.claims[:] = space.done[:] = 0
+        crew, weights = len(space.v), (self._plain, self._blocks)
+
+        def take_part(thread: int) -> None:
+            v, m = space.v[thread], space.m[thread]
+            scratch, shared = (v, v.view(self._blocks.dtype), m), (space.steps, space.claims, space.done)
+            behind = 0
+            while behind < len(space.steps):
+                behind = kernels.run(thread, crew, behind, *shared, image, level, out, space.arena, *weights, *scratch)
+                if behind < len(space.steps):
+                    time.sleep(0)  # the others need the core
+
+        run_jobs(take_part, space.largest, crew)
 
     @contextmanager
     def _workspace(self, shape: tuple[int, int]) -> Iterator[_Workspace]:
         """A workspace that nobody else has; the last one is kept, for most images have the size of the last."""
-        space = self._spare.pop(shape, None) or _Workspace(self._architecture, shape)
+        space = self._spare.pop(shape, None) or _Workspace(self._architecture, self._steps, shape)
         yield space
         self._spare = {shape: space} if space.size <= KEPT else {}
+
+
+def _steps(network: UNet, half: bool) -> Iterator[_Step]:
+    """What a network does, with its weights as the kernels read them."""
+    parts: Any = network  # torch's containers do not say what they hold
+    last, finest = len(network.architecture.widths) - 1, _of(0)[0]
+
+    def blocks(scale: int, modules: Any) -> Iterator[_Step]:
+        x, inner = _of(scale)
+        for block in modules:
+            yield _Step(kernels.RECTIFY, scale, x, inner, same(block.first.weight, half))
+            yield _Step(kernels.ADD, scale, inner, x, same(block.second.weight, half))
+
+    yield _Step(kernels.READ, 0, PIXELS, PIXELS)
+    yield _Step(kernels.CONVOLVE, 0, PIXELS, finest, same(parts.head.weight))
+    for scale in range(last):
+        yield from blocks(scale, parts.down[scale])
+        yield _Step(kernels.HALVE, scale + 1, _of(scale)[0], _of(scale + 1)[0], coarser(parts.coarser[scale].weight))
+    yield from blocks(last, parts.down[last])
+    for scale in reversed(range(last)):
+        yield _Step(kernels.DOUBLE, scale + 1, _of(scale + 1)[0], _of(scale)[0], finer(parts.finer[scale].weight))
+        yield from blocks(scale, parts.up[scale])
+    yield _Step(kernels.CONVOLVE, 0, finest, PIXELS, same(parts.tail.weight))
+    yield _Step(kernels.WRITE, 0, PIXELS, PIXELS)

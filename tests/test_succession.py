@@ -1,100 +1,77 @@
-"""Kernels in quick succession: every job is done once, also from several threads at once, and what fails is told."""
+"""Steps taken together: every unit is done once, and no step begins before the one before is done."""
 
 from __future__ import annotations
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from numba import njit
 
-from solvers import succession as launching
-from solvers.succession import succession
+from solvers.succession import all_done, claim, report
 
-LARGE = 10**6
-
-
-@pytest.fixture(autouse=True)
-def three_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "threads", lambda: 3)
-    monkeypatch.setattr(launching, "parallel_pays", lambda size: size >= LARGE)
-    monkeypatch.setattr(launching, "_helpers", launching._Helpers())
+STEPS, UNITS = 400, 7
 
 
-def add(k: int, done: np.ndarray) -> None:
-    done[k] += 1
+@njit(nogil=True)
+def smooth(thread: int, threads: int, first: int, x: np.ndarray, claims: np.ndarray, done: np.ndarray) -> int:
+    """Each step makes of every number the mean with its neighbour, which another thread may have written."""
+    for s in range(first, STEPS):
+        for i in range(UNITS):
+            k = (UNITS * thread // threads + i) % UNITS
+            if claim(claims, s * UNITS + k):
+                x[s + 1, k] += 0.5 * (x[s, k] + x[s, (k + 1) % UNITS])
+                report(done, s)
+        if not all_done(done, s, UNITS):
+            return s
+    return STEPS
 
 
-def counted(launches: int, jobs: int = 7) -> np.ndarray:
-    done = np.zeros(jobs)
-    with succession() as run:
-        for _ in range(launches):
-            run(add, LARGE, jobs, done)
-    return done
+def begun() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x = np.zeros((STEPS + 1, UNITS))
+    x[0] = np.arange(UNITS) ** 2
+    return x, np.zeros(STEPS * UNITS, np.int64), np.zeros(STEPS, np.int64)
 
 
-def test_each_job_is_done_once() -> None:
-    assert (counted(300) == 300).all()
+def expected() -> np.ndarray:
+    rows = [np.arange(UNITS) ** 2.0]
+    for _ in range(STEPS):
+        rows.append(0.5 * (rows[-1] + np.roll(rows[-1], -1)))
+    return np.array(rows)
 
 
-def test_several_threads_launch_at_once() -> None:
-    with ThreadPoolExecutor(4) as pool:
-        assert all((done == 200).all() for done in pool.map(counted, [200] * 4))
-    assert len(launching._helpers.take()) == 2  # all were given back
+def through(thread: int, threads: int, state: tuple[np.ndarray, ...]) -> None:
+    first = 0
+    while first < STEPS:
+        first = smooth(thread, threads, first, *state)
 
 
-def test_jobs_are_shared_among_threads() -> None:
-    meet, names = threading.Barrier(3), set()
-
-    def job(k: int) -> None:
-        meet.wait(10)
-        names.add(threading.get_ident())
-
-    with succession() as run:
-        run(job, LARGE, 3)
-        run(lambda k: names.add(threading.get_ident()), 10, 9)  # too small to be shared
-    assert len(names) == 3
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_the_same_as_one_step_after_the_other(threads: int) -> None:
+    for _ in range(20):
+        state = begun()
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(lambda thread, state=state: through(thread, threads, state), range(threads)))
+        np.testing.assert_array_equal(state[0], expected())
+        assert (state[2] == UNITS).all()
 
 
-@pytest.mark.parametrize("failing", range(3))
-def test_what_goes_wrong_is_raised_and_the_threads_live_on(failing: int) -> None:
-    meet = threading.Barrier(3)
-
-    def job(k: int) -> None:
-        meet.wait(10)
-        if k == failing:
-            raise ValueError(f"job {k}")
-
-    with succession() as run:
-        with pytest.raises(ValueError, match=f"job {failing}"):
-            run(job, LARGE, 3)
-        done = np.zeros(5)
-        run(add, LARGE, 5, done)
-    assert (done == 1).all()
+def test_whoever_is_there_does_the_work_of_those_who_never_came() -> None:
+    state = begun()
+    through(2, 4, state)
+    np.testing.assert_array_equal(state[0], expected())
+    through(0, 4, state)  # late: finds all done
+    np.testing.assert_array_equal(state[0], expected())
 
 
-def test_a_sleeping_thread_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launching, "LOOKS", 0)
-    assert (counted(100) == 100).all()
-
-
-def test_threads_of_an_interrupted_run_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(launching._Helper, "wait", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            counted(1)
-    assert (counted(50) == 50).all()
-    assert len(launching._helpers.take()) == 2
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system does not fork")
-def test_a_forked_child_has_threads_of_its_own() -> None:
-    counted(1)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if (counted(5) == 5).all() else 1)
-    assert os.waitpid(child, 0)[1] == 0
+def test_who_waits_too_long_comes_back_and_goes_on() -> None:
+    x, claims, done = begun()
+    assert claim(claims, 3)  # by somebody who is held up
+    assert smooth(0, 1, 0, x, claims, done) == 0
+    x[1, 3] += 0.5 * (x[0, 3] + x[0, 4])
+    late = threading.Thread(target=report, args=(done, 0))
+    late.start()
+    late.join()
+    assert smooth(0, 1, 0, x, claims, done) == STEPS
+    np.testing.assert_array_equal(x, expected())
