@@ -30,6 +30,9 @@ FINE = Settings(batch=8, patch=128, learning_rate=2e-4)
 BETWEEN = 120.0
 """Seconds from one validation and checkpoint to the next; a fiftieth of the training where that is less."""
 
+REVIVED = 0.5
+"""Share of the training in which features that die are given fresh weights: later they have no time to learn."""
+
 
 def train_denoiser(
     data: Sequence[Source],
@@ -109,11 +112,15 @@ def _run(
     offset, due, losses = time.perf_counter() - state.seconds, state.seconds + between, []
     with trainer.pool() as executor:
         try:
+            if not state.steps:
+                _revive(trainer, images, state, say)
             while state.seconds < end:
                 losses.append(trainer.step(images, state.steps, min(1.0, state.seconds / budget), executor))
                 state.steps += 1
                 state.seconds = time.perf_counter() - offset
                 if state.seconds >= min(due, end):
+                    if state.seconds < REVIVED * budget:
+                        _revive(trainer, images, state, say)
                     _look(trainer, images, state, losses, budget, say)
                     trainer.save(checkpoint, state)
                     report.plot(state.history, _beside(out, ".png"))
@@ -121,6 +128,12 @@ def _run(
                     due, losses = state.seconds + between, []
         finally:
             trainer.save(checkpoint, state)
+
+
+def _revive(trainer: Trainer, images: Collection, state: Progress, say: Callable[[str], Any]) -> None:
+    count = trainer.revive(images, state.steps)
+    if count:
+        say(f"{count} dead features were given fresh weights")
 
 
 def _look(

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 MOMENTUM = 0.95
 ORTHOGONAL = 10.0
 """Learning rate of the orthogonalised updates over that of Adam."""
+DECAY = 0.05
+"""Share of an orthogonalised step that weights shrink by: without it they grow until no gradient can turn them."""
 BETAS = (0.9, 0.99)
 EPSILON = 1e-8
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)
@@ -68,6 +70,7 @@ class Muon:
         rows, columns = updates.shape[1:]
         weights: list[Tensor] = [self.weights[name] for name in names]
         steps: list[Tensor] = [update.view(weight.shape) for update, weight in zip(updates, weights, strict=True)]
+        torch._foreach_mul_(weights, 1 - rate * DECAY)
         torch._foreach_add_(weights, steps, alpha=-rate * max(1.0, rows / columns) ** 0.5)
 
     def _adam(self, name: str, gradient: Tensor, rate: float, count: int) -> None:

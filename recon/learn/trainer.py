@@ -19,6 +19,7 @@ from recon.learn import checkpoint, noise
 from recon.learn.checkpoint import Progress
 from recon.learn.images import Collection
 from recon.learn.optimiser import Muon, mean_of
+from recon.learn.revival import revive
 from recon.learn.settings import Settings
 from recon.learn.teacher import Teacher
 from solvers.arrays import threads
@@ -97,6 +98,11 @@ class Trainer:
     def resume(self, path: Path) -> Progress:
         """Continue from a checkpoint, or start where there is none."""
         return checkpoint.load(path, self.settings, **self.groups()) if path.exists() else Progress()
+
+    def revive(self, images: Collection, count: int) -> int:
+        """Give dead features fresh weights, judged on the batch of step ``count``; returns how many there were."""
+        _, noisy, sigma = (part.to(self.device) for part in self._batch(images, count))
+        return revive(self.network, noisy, sigma, self.settings.seed + count, self.mean)
 
     @contextmanager
     def pool(self) -> Iterator[Executor]:
