@@ -49,6 +49,9 @@ FAR = 0.5
 """Decibels under the best so far, from which on no other weights are tried for a number of steps."""
 PRIOR = PlugAndPlay(Denoiser())
 
+Best = tuple[float, int, float, str]
+"""PSNR of the best classical run, its steps, its factor of the weight and its start."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -100,16 +103,20 @@ def problems(family: str, count: int = 4, side: int = SIZE, first: int = 0) -> l
         picture = picture[::2, ::2] if name == "ct" else picture
         row, column = (int(rng.integers((n - size) // 2, (n - size) * 3 // 4 + 1)) for n in picture.shape)
         truth = np.ascontiguousarray(picture[row : row + size, column : column + size])
-        operator, sigma = FAMILIES[family](rng, size)
-        noise, clean = noise_model(sigma), operator(truth)
-        y = noise.sample(clean, i) if sigma is None else noisy(clean, operator, sigma, seed=i)
-        found.append(Problem(f"{family} {i}", truth, operator, noise, y))
+        found.append(measured(f"{family} {i}", truth, *FAMILIES[family](rng, size), seed=i))
     return found
 
 
-def oracle(problem: Problem) -> tuple[float, int, float, str]:
-    """Best PSNR of the classical schedule, its steps, its factor of the weight and its start."""
-    best: list[tuple[float, int, float, str]] = []
+def measured(name: str, truth: np.ndarray, operator: Any, sigma: float | None, seed: int) -> Problem:
+    """A noisy measurement; without a level, of counts."""
+    noise, clean = noise_model(sigma), operator(truth)
+    y = noise.sample(clean, seed) if sigma is None else noisy(clean, operator, sigma, seed=seed)
+    return Problem(name, truth, operator, noise, y)
+
+
+def oracle(problem: Problem) -> Best:
+    """The best run of the classical schedule."""
+    best: list[Best] = []
     for from_tv in (False, True):
         found = climbed(problem, from_tv)
         power, length = max(found, key=lambda key: found[key])
@@ -157,9 +164,9 @@ def by_rule(problem: Problem) -> float:
     )
 
 
-def without(family: str) -> LearnedSchedule:
+def without(family: str, folder: Path = HELD_OUT) -> LearnedSchedule:
     """The schedule that was trained without a family; that of the library where it has not seen it."""
-    path = HELD_OUT / f"plug-and-play-without-{family}.safetensors"
+    path = folder / f"plug-and-play-without-{family}.safetensors"
     return LearnedSchedule.load(path if path.exists() else "plug-and-play")
 
 
@@ -180,12 +187,16 @@ def to_the_end(schedule: LearnedSchedule) -> Callable[[Mapping[str, float]], dic
     return lambda features: {**schedule(features), "stop": 0.0}
 
 
-COLUMNS = ("guess", "tv", "dpir-8", "risk", "rule", "const-8", "learned-8", "learned-4", "stopped", "oracle")
+COLUMNS = (
+    "guess", "tv", "dpir-8", "risk", "rule", "const-8", "untaught", "learned-8", "learned-4", "stopped", "oracle",
+)  # fmt: skip
 
 
-def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSchedule) -> tuple[list[float], int]:
+def measure(
+    problem: Problem, schedule: LearnedSchedule, constants: LearnedSchedule, best: Best
+) -> tuple[list[float], int]:
     """PSNR by column, and the steps that the schedule took by itself; prints them."""
-    best, length, factor, start = oracle(problem)
+    highest, length, factor, start = best
     found = solve(problem.learned(schedule, 8), problem.start)
     row = [
         psnr(problem.truth, problem.guess),
@@ -194,10 +205,11 @@ def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSched
         by_risk(problem),
         by_rule(problem),
         problem.psnr(problem.learned(constants, 8), problem.start),
+        problem.psnr(problem.learned(lambda features: {}, 8), problem.start),
         problem.psnr(problem.learned(to_the_end(schedule), 8), problem.start),
         problem.psnr(problem.learned(to_the_end(schedule), 4), problem.start),
         psnr(problem.truth, found.image),
-        best,
+        highest,
     ]
     cells = "".join(f"{value:10.2f}" for value in row)
     chosen = f"{length:3} steps, weight x {factor:g}, from {start}"
@@ -207,16 +219,26 @@ def measure(problem: Problem, schedule: LearnedSchedule, constants: LearnedSched
 
 def closed(families: Sequence[str] = ()) -> None:
     """Plug-and-play where the data step has a closed form: PSNR beside the oracle."""
+    compare(families or list(FAMILIES), problems, oracle)
+
+
+def compare(
+    families: Sequence[str],
+    drawn: Callable[[str], list[Problem]],
+    best: Callable[[Problem], Best],
+    folder: Path = HELD_OUT,
+) -> None:
+    """Each family restored with the schedule of a folder that was trained without it, beside the best classical run."""
     print(f"{'PSNR, dB':18}" + "".join(f"{name:>10}" for name in COLUMNS))
-    constants = LearnedSchedule.load(HELD_OUT / "plug-and-play-constants.safetensors")
+    constants = LearnedSchedule.load(folder / "plug-and-play-constants.safetensors")
     rows, steps, times = [], [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for family in families or FAMILIES:
-            schedule = without(family)
-            found = problems(family)
+        for family in families:
+            schedule = without(family, folder)
+            found = drawn(family)
             for problem in found:
-                row, taken = measure(problem, schedule, constants)
+                row, taken = measure(problem, schedule, constants, best(problem))
                 rows.append(row)
                 steps.append(taken)
             times.append(seconds(found[0], schedule))
@@ -235,7 +257,7 @@ def closed(families: Sequence[str] = ()) -> None:
         f"stopped by the schedule after {np.mean(steps):.1f} of 8 steps: under 8 steps mean {lost.mean():.3f} dB, "
         f"at most 0.05; worst {lost.max():.2f}"
     )
-    for name in ("dpir-8", "risk", "rule", "const-8"):
+    for name in ("dpir-8", "risk", "rule", "const-8", "untaught"):
         loss = table[:, -1] - table[:, COLUMNS.index(name)]
         loss = loss[np.isfinite(loss)]
         if len(loss):
