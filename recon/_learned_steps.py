@@ -27,9 +27,8 @@ from recon.noise import Gaussian
 from solvers import arrays
 
 LEAST_MEASURED = 0.2  # numbers for each pixel
-FIRST_FEW = 2.0  # first classical level over the last one, where numbers are missing
-FIRST_HOLES = 0.6  # the same over the error of interpolation, where pixels are missing
-TEXTURE = 0.6  # and over the differences of neighbours in the start
+TEXTURE = 0.3  # first level over the differences of neighbours in the start, times the samples a pixel
+FIRST_HOLES = 2.0, 0.8, 0.8  # and where pixels are missing: over the last one, the error of interpolation, differences
 LAST_UNSEEN = 0.03  # last one over the spread, where pixels are missing
 EXACT = 0.1  # least noise that data are taken to have in the answer, over the least that a denoiser knows
 START_TOL = 0.02
@@ -110,14 +109,17 @@ def _levels(operator: Any, y: Any, noise: float) -> dict[str, float]:
     Pixels that are missing stay off without any noise.
     """
     from solvers.learned_plug_and_play import FIRST
+    from solvers.problem_features import samples_a_pixel
 
-    level, error = noise / typical_gain(operator), 0.0
+    level = noise / typical_gain(operator)
     if has_holes(operator):
         level = math.hypot(level, LAST_UNSEEN * float(arrays.to_numpy(first_guess(operator, y)).std()))
+        over_level, over_error, texture = FIRST_HOLES
         error = _depth(operator) * unseen_error(operator, y, noise)
+        return {"level": level, "first": math.hypot(over_level * level, over_error * error), "texture": texture}
     if not is_partial(operator) and share_measured(operator) >= 1:
         return {"level": level, "first": FIRST * level}
-    return {"level": level, "first": math.hypot(FIRST_FEW * level, FIRST_HOLES * error), "texture": TEXTURE}
+    return {"level": level, "first": level, "texture": TEXTURE / samples_a_pixel(operator)}
 
 
 def _depth(mask: Any) -> float:

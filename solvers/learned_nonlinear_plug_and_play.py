@@ -28,6 +28,7 @@ from solvers.regularised import Regularised, require_smooth, require_strength
 from solvers.validation import positive_float, positive_int
 
 PARABOLAS = 3  # of one data step
+LAST = 0.9  # last level over the noise behind the mean gain
 MORE = 0.1  # logarithm of the last level over what linear operators taught: parabolas leave a little more
 FAINT = 1e-6  # gain over the largest one, below which a pixel says nothing
 
@@ -86,7 +87,8 @@ class LearnedNonlinearDPIR(Regularised):
 
     def init(self, x0: Array) -> LearnedDPIRState:
         x0 = self.data.start(x0)
-        return self._near(x0, self.noise / _typical(self._gains(x0)[0])).init(x0)
+        gain = arrays.to_float(self._gains(x0)[0].mean())  # the largest one may be that of some black pixels
+        return self._near(x0, LAST * self.noise / max(gain, 1e-30)).init(x0)
 
     def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
         """Begin afresh, from the same start."""
@@ -170,9 +172,3 @@ class _Gains:
 
     def norm(self) -> float:
         return arrays.to_float(self.gains.max())
-
-
-def _typical(gains: Array) -> float:
-    """Geometric mean of the largest gain and the root mean square."""
-    mean = arrays.to_float(arrays.norm(gains)) / math.sqrt(arrays.size(gains))
-    return max(math.sqrt(mean * arrays.to_float(gains.max())), 1e-30)

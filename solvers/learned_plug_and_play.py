@@ -9,7 +9,8 @@
 that fall geometrically to that of the noise, but never below what noise the data step lets through,
 ``noise * gain(rho_k)`` with ``gain(rho)^2 = tr(A^H A (A^H A + rho)^-2) / n`` by one random probe: the denoiser is told
 what it sees, whatever a schedule says. Where every pixel is measured with a gain of its own the noise differs from
-place to place, and the denoiser sees the image in units of the noise there: ``z <- s D(x / s, sigma_k)``. The momentum
+place to place, and the denoiser sees the image in units of the noise there: ``z <- s D(x / s, sigma_k)``. Levels and
+penalties are in a unit that grows where gains are small, so that dark places keep pace with bright ones. The momentum
 and the share of the data in the answer are learned as well; there ``rho`` weighs the noise against what a denoiser
 leaves. A schedule departs from what suits problems of any kind (``UNTAUGHT``): one for operators that see all, one for
 the others. What it is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +33,7 @@ from solvers._local_mean import local_mean
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
 from solvers.plug_and_play import in_position
-from solvers.problem_features import log_ratio, spectral_moments
+from solvers.problem_features import log_ratio, samples_a_pixel, spectral_moments
 from solvers.regularised import require_strength
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
@@ -45,6 +46,10 @@ FEATURES = OF_PROBLEM + OF_RUN
 BLUNT = 4  # power whose mean stands for the larger of two levels
 FIRST_LEVEL = 0.85  # over the standard deviation of the start; 49/255 for photographs
 FIRST = 3.3  # first classical level over the last one, from a classical image on
+UNEVEN, CLEAR = 0.33, 0.5
+"""Power of the gain around a place to which its unit falls, where the logarithm (of ten) of the image's spread over the
+last level is larger than that."""
+FAINT = 1e-3  # squared gain, over the typical one, below which places are alike
 AROUND = 4  # pixels on each side, over which the noise of a place is taken
 LEFT = 0.37  # error of a denoised image over the level that its denoiser was told
 BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 1.1, "answer": 1.5}
@@ -52,8 +57,10 @@ BOUNDS = {"penalty": 6.0, "level": 3.0, "momentum": 1.1, "answer": 1.5}
 UNTAUGHT = {"penalty": 0.0, "level": -0.25, "momentum": 0.2, "answer": 0.0}
 """What schedules depart from. On 54 problems of nine families these constants came as near to the best classical run as
 what had been learned on the other eight families from the classical steps on."""
-UNTAUGHT_PARTIAL = {"penalty": -0.5, "level": -0.3, "momentum": 0.65, "answer": 0.6}
+UNTAUGHT_PARTIAL = {"penalty": -0.5, "level": -0.3, "momentum": 0.65, "answer": 0.3}
 """The same where there are fewer numbers than pixels: what is known has to spread."""
+UNTAUGHT_EXACT = UNTAUGHT_PARTIAL | {"answer": 0.9}
+"""The same where they are more exact than denoisers know."""
 STOP = {"stop": 1.0}
 """The schedule may say also whether the next step is to be the last one: above ``SURE`` it is, late in the run."""
 SURE = 0.5
@@ -173,10 +180,7 @@ class LearnedDPIR(TwoProximalMaps):
         """Features of the operator: the mean squared singular value; 1 where all are equal or 0; what is measured."""
         operator = self.data.operator
         first, second = spectral_moments(operator)
-        sampling = getattr(operator, "sampling", None)
-        share = 1.0 if sampling is None else float(sampling.mean())
-        count = share * math.prod(operator.out_shape) / math.prod(operator.in_shape)
-        evenness, measured = second / first if first > 0 else 0.0, min(count, 2.0)
+        evenness, measured = second / first if first > 0 else 0.0, min(samples_a_pixel(operator), 2.0)
         weakness = (1 - evenness) * measured  # what is measured, but faintly
         curved = float(getattr(operator, "curved", False))  # a nonlinear one, near an image
         return {"seen": first, "evenness": evenness, "measured": measured, "weakness": weakness, "curved": curved}
@@ -218,11 +222,32 @@ class LearnedDPIR(TwoProximalMaps):
         classical = state.first ** (1 - share) * self.level**share
         penalty = self.strength / classical**2 * arrays.exp(found["penalty"])
         v = state.x + found["momentum"] * (state.x - state.before)
-        fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
         wanted, answer = classical * arrays.exp(found["level"]), found["answer"] if last else None
-        level = _larger(wanted, passed)
-        places = 1.0 if self._gains is None else _larger(wanted, self._passed_around(penalty)) / level
-        return Told(fit, level, arrays.to_float(passed), places, answer, early)
+        if self._gains is not None:
+            told = self._told_in_units(v, wanted, penalty, self._units(self._gains, state.problem["noise"]))
+            return replace(told, answer=answer, early=early)
+        fit, passed = data_prox(self.data, self._back, v, 1.0 / penalty, state.fit), self._passed(penalty)
+        return Told(fit, _larger(wanted, passed), arrays.to_float(passed), 1.0, answer, early)
+
+    def _told_in_units(self, v: Array, wanted: Any, penalty: Any, units: Array) -> Told:
+        """What a step tells where each pixel has a gain and a unit of its own."""
+        penalty = penalty / units**2
+        around = self._passed_around(penalty)
+        levels = _larger(wanted * units, around)
+        level, passed = (_root_mean_square(a) for a in (levels, around))
+        fit = (self._back + penalty * v) / (self._gains + penalty)
+        return Told(fit, level, arrays.to_float(passed), levels / level)
+
+    def _units(self, squares: Array, noise: float) -> Array:
+        """Unit of each place, in which levels and penalties are even: larger where gains are small.
+
+        Places that say little take as few steps as others then. Where the image is faint beside the noise, units are
+        one: what denoisers leave there grows with the level that they are told.
+        """
+        typical = arrays.to_float(squares.max() * squares.mean()) ** 0.5
+        power = UNEVEN * min(max(-noise / CLEAR, 0.0), 1.0)
+        units = (local_mean(squares, AROUND) / typical + FAINT) ** (-power / 2)
+        return units / _root_mean_square(units) ** 0.5
 
     def _told_by_schedule(self, state: LearnedDPIRState, share: float) -> dict[str, Any]:
         """Parameters of a step so far along."""
@@ -232,7 +257,10 @@ class LearnedDPIR(TwoProximalMaps):
     @property
     def untaught(self) -> dict[str, float]:
         """Parameters of every step where nothing was learned."""
-        return UNTAUGHT if self._of_operator["measured"] >= 1 else UNTAUGHT_PARTIAL
+        if self._of_operator["measured"] >= 1:
+            return UNTAUGHT
+        exact = self.data_noise is not None and self.data_noise < self.noise
+        return UNTAUGHT_EXACT if exact else UNTAUGHT_PARTIAL
 
     def denoised(self, told: Told, k: int) -> Array:
         """What the denoiser makes of it."""
@@ -328,6 +356,11 @@ def _size(x: Array) -> float:
     """Root mean square, that of the real and the imaginary part for complex arrays."""
     count = arrays.size(x) * (2 if arrays.is_complex(x) else 1)
     return arrays.to_float(arrays.norm(x)) / math.sqrt(max(count, 1))
+
+
+def _root_mean_square(x: Array) -> Any:
+    """Of real numbers; tensors keep their gradients."""
+    return (x**2).mean() ** 0.5
 
 
 def _roughness(x: Array) -> float:

@@ -46,6 +46,13 @@ def spectral_moments(operator: Any, *, probes: int = 2, rng: Any = 0) -> tuple[f
     return round(first, 6), round(second, 6)
 
 
+def samples_a_pixel(operator: Any) -> float:
+    """How many samples, real or complex, are measured for each pixel of the image."""
+    sampling = getattr(operator, "sampling", None)
+    share = 1.0 if sampling is None else float(sampling.mean())
+    return share * math.prod(operator.out_shape) / math.prod(operator.in_shape)
+
+
 def log_ratio(a: float, b: float) -> float:
     """``log10(a / b)`` within what single precision can tell; 0 where both are 0."""
     if not (math.isfinite(a) and math.isfinite(b)) or a <= 0 >= b:

@@ -40,8 +40,20 @@ from solvers import (
 )
 from solvers._local_mean import local_mean
 from solvers.errors import ArgumentError, FileError, OptionError
-from solvers.learned_plug_and_play import BOUNDS, FEATURES, FIRST, LEAST_STEPS, SURE, UNTAUGHT, UNTAUGHT_PARTIAL
+from solvers.learned_nonlinear_plug_and_play import LAST
+from solvers.learned_plug_and_play import (
+    BOUNDS,
+    CLEAR,
+    FEATURES,
+    FIRST,
+    LEAST_STEPS,
+    SURE,
+    UNTAUGHT,
+    UNTAUGHT_EXACT,
+    UNTAUGHT_PARTIAL,
+)
 from solvers.loop import Status, solve, unroll
+from solvers.problem_features import samples_a_pixel
 
 SIGMA = 0.03
 UNSAID = ("x0", "bounds", "channel_axis", "max_iter", "tol", "callback")
@@ -137,7 +149,7 @@ def test_pixels_measured_without_noise_are_kept() -> None:
     y = ops.Mask(mask)(np.random.default_rng(1).random((16, 16)))
     data = LeastSquares(ops.Mask(mask), y)
     parts = data, PlugAndPlay(smooth), 1e-6
-    told = {"answer": 1.0 - UNTAUGHT_PARTIAL["answer"]}
+    told = {"answer": 1.0 - UNTAUGHT_EXACT["answer"]}
     kept = LearnedDPIR(*parts, noise=1e-3, data_noise=1e-6, schedule=lambda features: told)
     assert np.abs(unroll(kept, y, 8) - y)[mask].max() < 1e-4
 
@@ -177,6 +189,34 @@ def test_uneven_noise_reaches_the_denoiser_even() -> None:
     assert spread.min() > 0.7 and spread.max() < 1.4, (spread.min(), spread.max())  # of gains that differ by 20
     assert np.abs(local_mean(gains**2, 2)[:, 5] - (gains[0, 3:8] ** 2).mean()).max() < 1e-12
     assert np.abs(local_mean(gains**2, 2)[:, 0] - (gains[0, :3] ** 2).mean()).max() < 1e-12
+
+
+def test_dark_places_keep_pace_with_bright_ones() -> None:
+    gains = np.geomspace(0.05, 1, 48) * np.ones((12, 1))
+    operator, rng = ops.Diagonal(gains), np.random.default_rng(0)
+    y = operator(rng.random(gains.shape)) + 1e-3 * rng.standard_normal(gains.shape)
+    learned = restored(operator, y, lambda features: over_untaught({}), sigma=1e-3)
+    start = rng.random(gains.shape)
+    state = learned.init(start)
+    assert -state.problem["noise"] > CLEAR
+    told, units = learned.before_denoising(state, 0), learned._units(gains**2, -CLEAR)
+    slope = gains * (gains * told.fit - y) + learned.strength / (state.first * units) ** 2 * (told.fit - start)
+    assert np.abs(slope).max() < 1e-12 * np.abs(y).max()  # a data step whose penalty is lower where it is dark
+    assert (np.diff(units) < 0).all() and (told.level * told.places >= state.first * units).all()
+    assert np.allclose(learned._units(9 * gains**2, -CLEAR), units)
+    assert np.array_equal(learned._units(gains**2, 0.1), np.ones(gains.shape))  # a faint image
+
+
+def test_the_less_is_measured_the_further_off_is_the_start() -> None:
+    half, fifth = (np.arange(100).reshape(10, 10) % n == 0 for n in (2, 5))
+    for operator, share in (
+        (ops.CartesianMRI(half), 0.5),
+        (ops.CartesianMRI(fifth), 0.2),
+        (ops.Downsample(2, (10, 10)), 0.25),
+    ):
+        assert samples_a_pixel(operator) == pytest.approx(share)
+        levels = _learned_steps._levels(operator, operator(np.ones((10, 10))), 0.01)
+        assert levels["texture"] == pytest.approx(_learned_steps.TEXTURE / share)
 
 
 def test_the_denoiser_sees_the_image_in_other_positions(blurred) -> None:
@@ -288,6 +328,7 @@ def test_curves_and_counts_are_taken_for_parabolas() -> None:
     parts = linear.data, linear.prior, linear.strength
     same = LearnedNonlinearDPIR(*parts, linear.noise, linear.length, linear.schedule)  # a parabola already
     first = same.init(y).first
+    assert first == pytest.approx(FIRST * LAST * SIGMA / gains(np.ones_like(truth)).mean())
     linear = _ToldMore(**vars(replace(linear, level=first / FIRST, first=first)))
     assert np.allclose(unroll(same, y, 5), unroll(linear, y, 5), atol=1e-10)
 
@@ -296,7 +337,8 @@ def test_curves_and_counts_are_taken_for_parabolas() -> None:
     curved = LearnedNonlinearDPIR(data, PlugAndPlay(smooth), 0.23 * SIGMA**2, SIGMA, schedule=lambda features: told)
     state = curved.init(truth)
     fit = curved.before_denoising(state, 0).fit
-    rho = curved.strength / state.first**2 * math.exp(0.3)
+    near = curved._near(fit, state.first / FIRST)
+    rho = curved.strength / state.first**2 * math.exp(0.3) / near._units(near._gains, state.problem["noise"]) ** 2
     slope = F.linearize(fit)(np.ones_like(fit)) * (F(fit) - data.y) + rho * (fit - truth)
     assert np.abs(slope).max() < 1e-3 * np.abs(F.linearize(truth)(F(truth) - data.y)).max()  # the proximal map
 
