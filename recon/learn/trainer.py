@@ -57,12 +57,12 @@ class Trainer:
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(settings.seed)
             self.network = placed(settings.network(), self.device)
-        self.optimiser = Muon(self.network, orthogonal=settings.kind == "unet")
         self.mean = copy.deepcopy(self.network).eval()
         self.teacher = self._teacher()
         self.usual, self.spikes, self.slowed = math.inf, 0, 1.0
         on_cpu = self.device.type == "cpu"
         self.workers = min(settings.batch, cores or threads()) if on_cpu else 1
+        self.optimiser = Muon(self.network, orthogonal=settings.kind == "unet", workers=self.workers)
         self.ahead = 0 if on_cpu else AHEAD
         self.feeders = ThreadPoolExecutor(max(threads() - 1, 1))
         self.drawn: dict[int, Future[Batch]] = {}
@@ -127,7 +127,7 @@ class Trainer:
             return loss
         grown = min(1.0, max((count + 1) / WARM_UP, 20 * fraction))
         rate = self.slowed * self.settings.learning_rate * grown * 0.5 * (1 + math.cos(math.pi * fraction))
-        self.optimiser.step(mean_of([gradients for _, gradients in found]), rate, count)
+        self.optimiser.step(mean_of([gradients for _, gradients in found]), rate, count, executor.map)
         self.network.project()
         self._update_mean(count)
         return loss
