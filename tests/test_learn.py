@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +24,7 @@ from recon.learn import noise as noises
 from recon.learn import trainer as trainer_module
 from recon.learn.checkpoint import Progress
 from recon.learn.images import collect, turned
-from recon.learn.optimiser import mean_of, orthogonalised
+from recon.learn.optimiser import Muon, mean_of, orthogonalised
 from recon.learn.teacher import Teacher
 from recon.learn.trainer import Trainer
 from recon.learn.validation import validate
@@ -254,6 +256,20 @@ def test_sources_are_drawn_by_their_weights(photos: Path, tmp_path: Path) -> Non
     assert 0.18 < flat.mean() < 0.32
 
 
+def test_of_several_patches_that_of_most_contrast_is_taken(tmp_path: Path) -> None:
+    image = np.zeros((64, 64), np.uint8)
+    image[:, 32:] = np.arange(0, 256, 8)
+    for i in range(2):
+        files.write(tmp_path / f"{i}.png", image)
+    one = collect([Source(tmp_path)], 1, 16, 0)
+    background = {
+        n: np.mean([np.ptp(p) == 0 for p in replace(one, choice=n).patches(np.random.default_rng(0), 2000, 16)])
+        for n in (1, 3)
+    }
+    share = 17 / 49  # of the columns that a patch can begin at, those from which it sees no ramp
+    assert background[1] == pytest.approx(share, abs=0.03) and background[3] == pytest.approx(share**3, abs=0.02)
+
+
 def test_the_eight_turns_differ_and_keep_the_pixels() -> None:
     patch = np.arange(9.0).reshape(1, 3, 3)
     found = [turned(patch, i) for i in range(8)]
@@ -276,6 +292,19 @@ def test_matrices_are_orthogonalised_together_as_one_by_one() -> None:
     together = orthogonalised(matrices)
     apart = torch.stack([orthogonalised(matrix) for matrix in matrices])
     assert float((together - apart).abs().max()) < 0.02  # the rounding of half precision
+
+
+def test_a_step_of_two_workers_is_that_of_one() -> None:
+    torch.manual_seed(0)
+    networks = [UNet(replace(TINY, widths=(4, 8), blocks=(2, 1, 2)).architecture)] * 2
+    networks[1] = copy.deepcopy(networks[0])
+    gradients = [torch.randn_like(weight) for weight in networks[0].parameters()]
+    with ThreadPoolExecutor(2) as executor:
+        for count in range(3):
+            Muon(networks[0]).step(gradients, 1e-2, count)
+            Muon(networks[1], workers=2).step(gradients, 1e-2, count, executor.map)
+    for name, weight in networks[0].named_parameters():
+        torch.testing.assert_close(networks[1].get_parameter(name), weight, atol=0.01, rtol=0)  # of steps of 0.1 each
 
 
 def test_batches_drawn_ahead_are_those_drawn_in_time(photos: Path) -> None:

@@ -33,6 +33,8 @@ SMALLEST = 32
 """Least width of an image."""
 RESERVE = 0.03
 """Share of the time that is left for what cannot be foreseen."""
+CHOICE = 2
+"""Patches that are drawn for each one trained on."""
 DOZEN = 12
 """Number of images from which on a quarter is held out."""
 
@@ -182,4 +184,4 @@ def _parted(pictures: list[Picture]) -> tuple[Collection, tuple[Picture, ...]]:
     apart = len(pictures) >= DOZEN
     judges = pictures[2::4] if apart else pictures
     trained = [p for i, p in enumerate(pictures) if not apart or i % 4 != 2]
-    return Collection((tuple(trained),), (1.0,), {}), tuple(judges)
+    return Collection((tuple(trained),), (1.0,), {}, CHOICE), tuple(judges)

@@ -63,11 +63,16 @@ class Collection:
     sources: tuple[tuple[Picture, ...], ...]
     weights: tuple[float, ...]
     held_out: dict[str, tuple[Picture, ...]]
+    choice: int = 1
+    """Patches that are drawn for each one that is taken: that of most contrast. Where much is background, less of it
+    is trained on."""
 
     def patches(self, rng: np.random.Generator, count: int, size: int) -> np.ndarray:
         """Random patches, turned and mirrored at random, ``(count, channels, size, size)``."""
         chances = np.array(self.weights) / sum(self.weights)
-        return np.stack([self._patch(rng, chances, size) for _ in range(count)])
+        return np.stack(
+            [max((self._patch(rng, chances, size) for _ in range(self.choice)), key=np.std) for _ in range(count)]
+        )
 
     def _patch(self, rng: np.random.Generator, chances: np.ndarray, size: int) -> np.ndarray:
         pictures = self.sources[rng.choice(len(chances), p=chances)]
