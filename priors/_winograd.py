@@ -113,13 +113,15 @@ class Winograd:
     With ``half``, residual blocks multiply numbers in bfloat16; features and sums stay in single precision.
 
     Tiles of an image start where tiles of the coarsest convolution do. What lies beyond the halo then reaches a tile by
-    its rounding alone, through every convolution on the way; one tile more, and it is gone.
+    its rounding alone, in single precision a tile further. In half precision what is rounded otherwise is rounded
+    otherwise again in the next convolution: they agreed to the bit from ten tiles on for a halo of six. It is doubled.
     """
 
     def __init__(self, network: UNet, half: bool = False) -> None:
         self._architecture = architecture = network.architecture
         self.multiple = OUT * architecture.multiple
-        self.halo = (-(-architecture.halo // self.multiple) + 1) * self.multiple
+        tiles = -(-architecture.halo // self.multiple)
+        self.halo = (2 * tiles if half else tiles + 1) * self.multiple
         steps = list(_steps(network, half))
         in_blocks = (kernels.RECTIFY, kernels.ADD)
         self._plain, plain = _joined([s.weights.u for s in steps if s.weights and s.kind not in in_blocks])
