@@ -18,7 +18,7 @@ from priors import Zero
 from recon import operators as ops
 from recon._solver_checks import HalfSquare
 from solvers import LeastSquares, PoissonLikelihood
-from solvers.learned_nonlinear_plug_and_play import MORE
+from solvers.learned_nonlinear_plug_and_play import LAST, MORE
 from solvers.learned_plug_and_play import UNTAUGHT
 
 
@@ -186,14 +186,15 @@ def nonlinear_plug_and_play(steps: int) -> Case:
 
 
 def learned_nonlinear(steps: int) -> Case:
-    """Pixels seen as they are: their level is the noise, and the denoiser is told what the data step lets through."""
-    level = 0.5
+    """Pixels seen as they are: the level is nearly the noise; the denoiser is told what the data step lets through."""
+    noise = 0.5
+    level = LAST * noise
     rho = STRENGTH / level**2 * np.exp(UNTAUGHT["penalty"])
-    told = ((level * np.exp(UNTAUGHT["level"])) ** 4 + (level / (1 + rho)) ** 4) ** 0.5 * np.exp(2 * MORE)
+    told = ((level * np.exp(UNTAUGHT["level"])) ** 4 + (noise / (1 + rho)) ** 4) ** 0.5 * np.exp(2 * MORE)
     y = _rng().standard_normal(SHAPE)
 
     def build(y: Any) -> Any:
-        return solvers.LearnedNonlinearDPIR(LeastSquares(ops.Identity(SHAPE), y), HalfSquare(), STRENGTH, noise=level)
+        return solvers.LearnedNonlinearDPIR(LeastSquares(ops.Identity(SHAPE), y), HalfSquare(), STRENGTH, noise=noise)
 
     return Case(build, y, np.zeros(SHAPE), y / (1 + told + rho * told), steps)
 
