@@ -20,6 +20,8 @@ from recon import operators as ops
 from recon.learn import adapt_denoiser
 from recon.sampling import variable_density_lines
 
+HELD_OUT = Path(__file__).parent / "held_out"
+PHOTOGRAPHS = HELD_OUT / "fast-grey-photographs.safetensors"
 SLICES = 8
 WHITE = 2400.0
 """Value of the 16-bit slices, Hounsfield units + 1024, that is white in the 8-bit ones: water is 0.43 in both."""
@@ -38,21 +40,25 @@ def slices(name: str, count: int) -> list[np.ndarray]:
 
 
 def denoiser(minutes: float = 1.0) -> None:
-    """From photographs to CT by eight slices: test slices, on which nothing was trained."""
-    with tempfile.TemporaryDirectory() as place:
-        begin = time.perf_counter()
-        adapted = adapt_denoiser(
-            [x / WHITE for x in slices("ct", SLICES)], Path(place) / "ct.safetensors", minutes=minutes,
-            sigma=LEVEL / 255, progress=print,
-        )  # fmt: skip
-        spent = time.perf_counter() - begin
-        shipped = Denoiser("fast-grey")
-        for level in (15, LEVEL, 50):
-            before, after = (mean_psnr(d, "ct", level) for d in (shipped, adapted))
-            limit = f" (limit {GAIN_LIMIT}: {verdict(after - before >= GAIN_LIMIT)})" if level == LEVEL else ""
-            print(f"test/ct at {level}: shipped {before:.2f} dB, adapted to {SLICES} slices at {LEVEL} {after:.2f} dB, "
-                  f"gain {after - before:+.2f}{limit}", flush=True)  # fmt: skip
-        print(f"adaptation took {spent:.0f} s (limit {60 * minutes:.0f}: {verdict(spent <= 60 * minutes)})")
+    """From photographs to CT by eight slices: test slices, on which nothing was trained.
+
+    The shipped denoiser has seen CT already. What a modality that is new to a network gains is shown by one of the same
+    form and training that saw photographs alone, as schedules are shown on families of operators they did not see.
+    """
+    for name, start in (("shipped", "fast-grey"), ("of photographs", PHOTOGRAPHS)):
+        with tempfile.TemporaryDirectory() as place:
+            begin = time.perf_counter()
+            adapted = adapt_denoiser(
+                [x / WHITE for x in slices("ct", SLICES)], Path(place) / "ct.safetensors", denoiser=start,
+                minutes=minutes, sigma=LEVEL / 255, progress=print,
+            )  # fmt: skip
+            spent = time.perf_counter() - begin
+            for level in (15, LEVEL, 50):
+                before, after = (mean_psnr(d, "ct", level) for d in (Denoiser(start), adapted))
+                limit = f" (limit {GAIN_LIMIT}: {verdict(after - before >= GAIN_LIMIT)})" if level == LEVEL else ""
+                print(f"test/ct at {level}: {name} {before:.2f} dB, adapted to {SLICES} slices at {LEVEL} "
+                      f"{after:.2f} dB, gain {after - before:+.2f}{limit}", flush=True)  # fmt: skip
+            print(f"adaptation took {spent:.0f} s (limit {60 * minutes:.0f}: {verdict(spent <= 60 * minutes)})")
 
 
 def reduced(image: np.ndarray) -> np.ndarray:

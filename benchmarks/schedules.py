@@ -30,9 +30,6 @@ from recon import reconstruct
 from recon._first_guess import first_guess
 from recon._learned_steps import classical_start
 from recon._nonlinear import is_nonlinear
-from recon._nonlinear_plug_and_play import BuildNonlinearDPIR
-from recon._plug_and_play import measured_noise, typical_gain, usual_strength
-from recon._stages import data_term
 from recon.bench.problems import noisy, psnr
 from recon.learn import lessons
 from recon.learn.problems import FAMILIES, noise_model
@@ -65,12 +62,8 @@ class Problem:
 
     def classical(self, factor: float = 1.0, length: int = 8, first: float | None = None) -> DPIR | NonlinearDPIR:
         """The classical schedule at a multiple of its weight, its first level over the last one."""
-        strength, data = factor * usual_strength(self.y, self.noise), data_term(self.operator, self.y, self.noise)
-        if is_nonlinear(self.operator):
-            plain = replace(BuildNonlinearDPIR(self.noise)(data, PRIOR, strength), length=length)
-            return plain if first is None else replace(plain, first=first * plain.init(self.start).last)
-        level = measured_noise(self.y, self.noise) / typical_gain(self.operator)
-        return DPIR(data, PRIOR, strength, level, length, first and first * level)
+        start = self.start if is_nonlinear(self.operator) and first is not None else None
+        return lessons.classical(self.operator, self.y, self.noise, PRIOR, factor, length, first, start)
 
     def learned(self, schedule: Any, length: int) -> LearnedDPIR | LearnedNonlinearDPIR:
         """The schedule that a network proposes."""

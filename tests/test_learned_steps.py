@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,8 @@ from recon._plug_and_play import between_steps, denoiser_of
 from recon.learn import ScheduleSettings, Source, stopping, train_schedule
 from recon.learn import schedules as training
 from recon.learn.images import Collection, Picture
-from recon.learn.lessons import Exercise, Lessons, Runner, lessons, problem
+from recon.learn.lessons import GRAIN, Exercise, Lessons, Runner, grain, lessons, problem
+from recon.learn.practice import AHEAD, between, missed, practised, reference
 from recon.learn.problems import ALL
 from recon.learn.schedules import fitted
 from recon.learn.stopping import Rehearsal, rehearsed, with_stop
@@ -57,7 +59,7 @@ from solvers.problem_features import samples_a_pixel
 
 SIGMA = 0.03
 UNSAID = ("x0", "bounds", "channel_axis", "max_iter", "tol", "callback")
-SMALL = ScheduleSettings(widths=(6,), batch=2, patch=32, steps=(2, 3), ascent=1, rehearsals=1)
+SMALL = ScheduleSettings(widths=(6,), batch=2, patch=32, steps=(2, 3), ascent=1, problems=2, practice=1, rehearsals=1)
 
 
 def smooth(v, sigma):
@@ -493,7 +495,7 @@ def test_training_leaves_a_schedule_a_card_and_goes_on(
     monkeypatch.setattr(stopping, "ROUNDS", 2)
     monkeypatch.setattr(training, "FAMILIES", ("blur", "gamma"))
     out, lines = tmp_path / "mine.safetensors", []
-    call = {"minutes": 0.02, "settings": SMALL, "leave_one_out": True, "progress": lines.append}
+    call = {"minutes": 10, "settings": SMALL, "leave_one_out": True, "progress": lines.append}
     found = train_schedule([Source(photos)], out, leg=1e-4, **call)
     assert found.runs == 2 and "problems" in lines[-1]
     schedule = LearnedSchedule.load(out)
@@ -503,8 +505,66 @@ def test_training_leaves_a_schedule_a_card_and_goes_on(
     card = (tmp_path / "mine.md").read_text(encoding="utf-8")
     assert "recon train-steps --data" in card and str(tmp_path) not in card
     assert train_schedule([Source(photos)], out, leg=1e-4, **call).runs in (2, 4)
+    assert not (tmp_path / "mine.references.json").exists()  # practice waits for all lessons
+    call["minutes"] = 1e-4
+    train_schedule([Source(photos)], out, **call)
+    kept = json.loads((tmp_path / "mine.references.json").read_text(encoding="utf-8"))
+    assert len(kept["psnr"]) == SMALL.problems and np.isfinite(kept["psnr"]).all()
+    (tmp_path / "mine.references.json").write_text(json.dumps(kept | {"made with": {}}), encoding="utf-8")
+    with pytest.raises(FileError, match="Delete it to start anew"):
+        train_schedule([Source(photos)], out, **call)
     with pytest.raises(FileError, match="patch = 32"):
         train_schedule([Source(photos)], out, minutes=1, settings=replace(SMALL, patch=40))
+
+
+def test_practice_lessens_what_runs_miss() -> None:
+    names = ("blur", "gamma", "transmission")
+    exercises = [Exercise.drawn(name, pictures(), np.random.default_rng(5), 32, 0.5) for name in names]
+    goals = [reference(exercise) for exercise in exercises]
+    start = LearnedSchedule.untrained(FEATURES, BOUNDS, widths=(6,))
+
+    def missed_by(schedule: LearnedSchedule) -> float:
+        runner = Runner(exercises, 8, "fast-grey")
+        with torch.no_grad():
+            states = runner.begun()
+            for k in range(8):
+                states = runner.stepped(states, [schedule] * len(exercises), k)
+            return float(missed(torch.tensor(goals) - runner.psnr(states)).mean())
+
+    found = practised(start, exercises, goals, 12, denoiser="fast-grey", batch=3)
+    assert missed_by(found) < missed_by(start) - 0.05
+
+
+def test_half_way_is_the_mean_of_the_weights() -> None:
+    ends = [LearnedSchedule.untrained(("share", "noise"), {"level": 1.0}, widths=(4,), rng=i) for i in (1, 2)]
+    ends[1] = replace(ends[1], layers=(ends[1].layers[0], (np.ones((1, 4)), np.ones(1))))
+    middle = between(*ends)
+    assert np.allclose(middle.layers[1][0], 0.5) and np.allclose(middle.layers[1][1], 0.5)
+    assert np.allclose(middle.layers[0][0], (ends[0].layers[0][0] + ends[1].layers[0][0]) / 2)
+    features = {"share": 0.3, "noise": 1.0}
+    assert between(*ends, share=1.0)(features) == ends[1](features)
+
+
+def test_what_is_missed_counts_in_full_and_what_is_gained_a_little() -> None:
+    under = torch.tensor([-5.0, -0.9, -0.8, 0.8, 0.9, 5.0, 6.0], dtype=torch.float64)
+    cost = missed(under)
+    assert float(cost[2] - cost[1]) == pytest.approx(0.1 * AHEAD, rel=0.05)
+    assert float(cost[4] - cost[3]) == pytest.approx(0.1 * (1 + AHEAD), rel=0.02)
+    assert float(cost[6] - cost[5]) == pytest.approx(1.0, rel=1e-6) and float(cost[0]) == pytest.approx(-AHEAD)
+
+
+def test_the_reference_is_the_best_of_the_classical_runs() -> None:
+    exercise = Exercise.drawn("shading", pictures(), np.random.default_rng(2), 32)
+    prior, guess = PlugAndPlay(Denoiser()), first_guess(exercise.operator, exercise.y)
+    run = unroll(exercise.classical(prior, 1.0, 4), guess, 4)
+    assert reference(exercise) >= float(exercise.psnr(torch.from_numpy(np.array(run)))) - 1e-6
+
+
+def test_grain_has_the_level_that_it_is_drawn_with() -> None:
+    found = [grain(np.random.default_rng(i), (128, 128)) for i in range(40)]
+    levels = np.array([g.std() for g in found])
+    assert all(abs(g.mean()) < 0.1 * g.std() for g in found)
+    assert GRAIN[0] * 0.97 <= levels.min() < 0.008 and 0.02 < levels.max() <= GRAIN[1] * 1.03
 
 
 def test_batches_do_not_depend_on_interruptions() -> None:

@@ -8,6 +8,7 @@ best there, and how much each of them mattered. The problems of a batch go throu
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from priors._decorrelation import Transform
@@ -22,13 +24,13 @@ from priors._precision import ROUNDING
 from priors.denoisers import load_denoiser
 from recon._learned_steps import BuildLearnedDPIR, classical_start
 from recon._nonlinear import is_nonlinear
-from recon._nonlinear_plug_and_play import BuildLearnedNonlinearDPIR
-from recon._plug_and_play import usual_strength
+from recon._nonlinear_plug_and_play import BuildLearnedNonlinearDPIR, BuildNonlinearDPIR
+from recon._plug_and_play import measured_noise, typical_gain, usual_strength
 from recon._stages import data_term
 from recon.files import replacing
 from recon.learn.images import Collection
 from recon.learn.problems import ALL, noise_model
-from solvers import LearnedDPIR, LearnedNonlinearDPIR
+from solvers import DPIR, LearnedDPIR, LearnedNonlinearDPIR, NonlinearDPIR
 from solvers.errors import FileError
 from solvers.learned_plug_and_play import BOUNDS, FEATURES, LearnedDPIRState
 
@@ -42,6 +44,8 @@ INERTIA = 0.5
 """Share of a step that is taken again with the next one."""
 EARLY = 0.05
 """Weight of the iterates before the last one."""
+GRAIN = (0.004, 0.03)
+"""Least and largest standard deviation of grain, images ranging over [0, 1]."""
 WITHIN = 0.9
 """Share of the bounds that lessons keep to, where the network still has a slope."""
 
@@ -114,19 +118,30 @@ class Exercise:
     algorithm: LearnedDPIR | LearnedNonlinearDPIR
     start: Tensor
     truth: Tensor
+    operator: Any
+    y: np.ndarray
+    noise: Any
 
     @classmethod
-    def drawn(cls, family: str, images: Collection, rng: np.random.Generator, size: int) -> Exercise:
-        """A random problem of a family on a random patch."""
+    def drawn(
+        cls, family: str, images: Collection, rng: np.random.Generator, size: int, grainy: float = 0.0
+    ) -> Exercise:
+        """A random problem of a family on a random patch, which has grain of its own with a chance of ``grainy``."""
         operator, sigma = ALL[family](rng, size)
         truth = images.patches(rng, 1, operator.in_shape[-1])[0, 0]
+        if grainy and rng.random() < grainy:
+            truth = truth + grain(rng, truth.shape)
         truth -= truth.min()
         noise = noise_model(sigma)
         y = noise.sample(operator(truth), rng)
         y = y if operator.sampling is None else y * operator.sampling
         start = torch.from_numpy(classical_start(operator, y, noise))
         restored = problem(operator, torch.from_numpy(y), noise, None, lambda features: {})
-        return cls(family, restored, start, torch.from_numpy(truth))
+        return cls(family, restored, start, torch.from_numpy(truth), operator, y, noise)
+
+    def classical(self, prior: Any, factor: float, length: int, first: float | None = None) -> DPIR | NonlinearDPIR:
+        """The classical schedule; see :func:`classical`."""
+        return classical(self.operator, self.y, self.noise, prior, factor, length, first, self.start.numpy())
 
     def psnr(self, x: Tensor) -> Tensor:
         """PSNR in dB, of the magnitude where the image is complex."""
@@ -141,6 +156,32 @@ def problem(
     build = BuildLearnedNonlinearDPIR if is_nonlinear(operator) else BuildLearnedDPIR
     data = data_term(operator, y, noise)
     return build(noise, schedule, length)(data, prior, usual_strength(y, noise))
+
+
+def grain(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Noise that belongs to an image, white or a little blurred: slices and photographs are measurements themselves."""
+    found = rng.standard_normal(shape).astype(np.float32)
+    width = rng.choice([0.0, rng.uniform(0.4, 0.9)])
+    if width > 0:
+        found = gaussian_filter(found, width)
+        found /= found.std()
+    return np.float32(math.exp(rng.uniform(*np.log(GRAIN)))) * found
+
+
+def classical(
+    operator: Any, y: np.ndarray, noise: Any, prior: Any, factor: float, length: int, first: float | None, start: Any
+) -> DPIR | NonlinearDPIR:
+    """The classical schedule at a multiple of its weight, its first level over the last one.
+
+    Without a first level it is that of a run from the first guess. ``start``, from which nonlinear ones begin, tells
+    their last level.
+    """
+    strength, data = factor * usual_strength(y, noise), data_term(operator, y, noise)
+    if is_nonlinear(operator):
+        plain = replace(BuildNonlinearDPIR(noise)(data, prior, strength), length=length)
+        return plain if first is None else replace(plain, first=first * plain.init(start).last)
+    level = measured_noise(y, noise) / typical_gain(operator)
+    return DPIR(data, prior, strength, level, length, first and first * level)
 
 
 def lessons(exercises: Sequence[Exercise], length: int, ascent: int, denoiser: str) -> Lessons:
@@ -184,13 +225,17 @@ def _slope(runner: Runner, theta: Tensor, *, last: bool) -> tuple[Tensor, list[n
 
 
 class Runner:
-    """Runs exercises side by side: ``(exercises, steps, parameters)`` to the PSNR of every iterate and the features."""
+    """Runs exercises side by side: ``(exercises, steps, parameters)`` to the PSNR of every iterate and the features.
 
-    def __init__(self, exercises: Sequence[Exercise], length: int, denoiser: str) -> None:
+    With ``half`` every image is denoised in half precision, not only those whose noise hides it.
+    """
+
+    def __init__(self, exercises: Sequence[Exercise], length: int, denoiser: str, *, half: bool = False) -> None:
         self.exercises, self.length = exercises, length
         self.algorithms = [replace(e.algorithm, length=length) for e in exercises]
         self.network = load_denoiser(denoiser)
         self.half = self.network.in_half()
+        self.always_half = half
 
     def __call__(self, theta: Tensor) -> tuple[Tensor, list[np.ndarray]]:
         seen: list[list[list[float]]] = [[] for _ in self.exercises]
@@ -223,7 +268,7 @@ class Runner:
         out: list[Any] = [None] * len(images)
         for coarse, members in _alike(parts, levels):
             sigma = torch.cat([levels[i].float().expand(len(parts[i])) for i in members])
-            network = self.half if coarse else self.network
+            network = self.half if coarse or self.always_half else self.network
             found = network(torch.cat([parts[i] for i in members]), sigma)
             for i, part in zip(members, found.split([len(parts[i]) for i in members]), strict=True):
                 out[i] = transforms[i].join(part)[0]

@@ -1,7 +1,8 @@
 """Training of the learned schedule of plug-and-play restoration.
 
 First lessons are gathered: the best steps of many random problems (:mod:`recon.learn.lessons`). Then the network is
-fitted to them, in seconds, so that it can be fitted anew without any one family of operators.
+fitted to them, in seconds, and practises on others (:mod:`recon.learn.practice`), in minutes, so that it can be trained
+anew without any one family of operators.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from recon.learn import report
 from recon.learn.denoiser import target
 from recon.learn.images import Collection, Source, collect
 from recon.learn.lessons import Exercise, Lessons, lessons
+from recon.learn.practice import practised, reference
 from recon.learn.problems import ALL, FAMILIES
 from recon.learn.schedule_network import ScheduleNetwork, squares
 from recon.learn.settings import FromFile
@@ -67,6 +70,10 @@ FLATTEST = 0.2
 """Logarithm of the last level over the spread, beyond which an image is too flat to teach."""
 RATE = 0.02
 DECAY = 2e-3
+PRACTICE = 77
+"""Seed of the problems of the practice, that of the settings added."""
+GRAINY = 0.3
+"""Share of them whose images have grain."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class ScheduleSettings(FromFile):
         Least and largest number of steps of a run; many have 8 or 4.
     ascent : int
         Gradient steps towards the best parameters of a run.
+    problems, practice : int
+        Problems to practise on, and gradient steps of the practice.
     rehearsals : int
         Batches of problems that teach when to end.
     denoiser : str
@@ -96,6 +105,8 @@ class ScheduleSettings(FromFile):
     patch: int = 64
     steps: tuple[int, int] = (4, 12)
     ascent: int = 6
+    problems: int = 800
+    practice: int = 300
     rehearsals: int = 4
     denoiser: str = "fast-grey"
     seed: int = 0
@@ -106,6 +117,8 @@ class ScheduleSettings(FromFile):
         positive_int("batch", self.batch)
         positive_int("patch", self.patch, minimum=32)
         positive_int("ascent", self.ascent)
+        positive_int("problems", self.problems)
+        positive_int("practice", self.practice, minimum=0)
         positive_int("rehearsals", self.rehearsals)
         positive_int("seed", self.seed, minimum=0)
 
@@ -127,16 +140,18 @@ def train_schedule(
 ) -> Lessons:
     """Train the schedule of :class:`solvers.LearnedDPIR` and write it with its model card.
 
-    The lessons are written beside ``out`` after every batch; the same call after an interruption goes on from there.
+    The lessons are written beside ``out`` after every batch, and so is what classical runs reach on the problems of the
+    practice; the same call after an interruption goes on from there.
 
     Parameters
     ----------
     data : sequence of Source
         Folders of images and how often each is drawn from.
     out : path
-        The ``.safetensors`` file to write; ``.md`` and ``.lessons.safetensors`` stand beside it.
+        The ``.safetensors`` file to write; ``.md``, ``.lessons.safetensors`` and ``.references.json`` stand beside it.
     minutes : float
-        Time for the lessons, over all runs.
+        Time for the lessons, over all runs. Practice takes about six minutes more for each schedule, and what it is
+        judged by a quarter of an hour.
     leave_one_out : bool
         Also write ``<out>-without-<family>`` for every family of operators, and ``<out>-constants``, which depends on
         the step alone.
@@ -158,25 +173,43 @@ def train_schedule(
     found, about = _resumed(stored, settings)
     end = min(budget, about["seconds"] + (math.inf if leg is None else 60 * positive_float("leg", leg)))
     images = collect(data, 1, 2 * settings.patch, 0)
-    found = _gathered(found, about, images, settings, stored, end, progress or (lambda text: None))
+    say = progress or (lambda text: None)
+    found = _gathered(found, about, images, settings, stored, end, say)
+    if about["seconds"] < budget:  # there are to be more lessons first
+        settings = replace(settings, practice=0)
     card = _facts(settings, about, data, minutes, found)
     rehearsals = _rehearsals(images, settings)
-    _write(path, _taught(found, rehearsals, settings, card))
+    problems = _practised_on(images, settings)
+    goals = _references(problems, path.with_name(f"{path.stem}.references.json"), settings)
+    practice = partial(_practised, problems=problems, goals=goals, settings=settings, say=say)
+    _write(path, _with_stop(practice(_heeded(fitted(found, settings, card=card))), rehearsals, settings))
     if leave_one_out:
         for family in FAMILIES:
-            schedule = _taught(found, rehearsals, settings, card, without=family)
+            schedule = practice(_heeded(fitted(found.without([family]), settings, card=card)), without=family)
+            schedule = _with_stop(schedule, rehearsals, settings, without=family)
             _write(path.with_name(f"{path.stem}-without-{family}.safetensors"), schedule)
-        constants = fitted(found, settings, inputs=CONSTANT, card=card)
+        constants = practice(fitted(found, settings, inputs=CONSTANT, card=card))
         _write(path.with_name(f"{path.stem}-constants.safetensors"), constants)
     path.with_suffix(".md").write_text(_card(path.stem, card), encoding="utf-8")
     return found
 
 
-def _taught(
-    found: Lessons, rehearsals: Sequence[Sequence[Exercise]], settings: ScheduleSettings, card: Any, without: str = ""
+def _practised(
+    schedule: LearnedSchedule, problems: Sequence[Exercise], goals: Sequence[float], settings: ScheduleSettings,
+    say: Callable[[str], Any], without: str = "",
+) -> LearnedSchedule:  # fmt: skip
+    """The schedule after practice on the problems of the other families."""
+    kept = [i for i, exercise in enumerate(problems) if exercise.family != without]
+    return practised(
+        schedule, [problems[i] for i in kept], [goals[i] for i in kept], settings.practice,
+        denoiser=settings.denoiser, batch=settings.batch, seed=settings.seed, progress=say,
+    )  # fmt: skip
+
+
+def _with_stop(
+    schedule: LearnedSchedule, rehearsals: Sequence[Sequence[Exercise]], settings: ScheduleSettings, without: str = ""
 ) -> LearnedSchedule:
-    """The schedule that fits the lessons of the other families, and when it is to end."""
-    schedule = _heeded(fitted(found.without([without] if without else []), settings, card=card))
+    """The schedule that also says when to end, by rehearsals of the other families."""
     worth = [
         rehearsed(schedule, [e for e in exercises if e.family != without], LENGTHS[i % len(LENGTHS)], settings.denoiser)
         for i, exercises in enumerate(rehearsals)
@@ -202,6 +235,29 @@ def _drawn(images: Collection, settings: ScheduleSettings, seed: tuple[int, ...]
         Exercise.drawn(names[i % len(names)], images, np.random.default_rng((*seed, i)), settings.patch)
         for i in range(settings.batch)
     ]
+
+
+def _practised_on(images: Collection, settings: ScheduleSettings) -> list[Exercise]:
+    """Problems of the practice, all families in turn."""
+    names, seed = list(ALL), PRACTICE + settings.seed
+    return [
+        Exercise.drawn(names[i % len(names)], images, np.random.default_rng((seed, i)), settings.patch, GRAINY)
+        for i in range(settings.problems if settings.practice else 0)
+    ]
+
+
+def _references(problems: Sequence[Exercise], stored: Path, settings: ScheduleSettings) -> list[float]:
+    """PSNR of classical runs on each; those of the file need not be found anew."""
+    made = {"seed": settings.seed, "patch": settings.patch, "denoiser": settings.denoiser}
+    known: dict[str, Any] = {"made with": made, "psnr": []}
+    known = json.loads(stored.read_text()) if stored.exists() else known
+    if known["made with"] != made:
+        raise FileError(f"{stored} was made with {known['made with']}; expected {made}. Delete it to start anew.")
+    for i in range(len(known["psnr"]), len(problems)):
+        known["psnr"].append(reference(problems[i]))
+        if i % settings.batch == settings.batch - 1 or i == len(problems) - 1:
+            stored.write_text(json.dumps(known))
+    return known["psnr"][: len(problems)]
 
 
 def fitted(
@@ -291,7 +347,7 @@ def _resumed(stored: Path, settings: ScheduleSettings) -> tuple[Lessons, dict[st
         return Lessons.none(), {"settings": own, "seconds": 0.0, "batches": 0}
     found, about = Lessons.load(stored)
     for name, value in about["settings"].items():
-        if name not in ("widths", "rehearsals") and own[name] != value:
+        if name not in ("widths", "rehearsals", "problems", "practice") and own[name] != value:
             raise FileError(
                 f"{stored} was made with {name} = {value}; expected {own[name]}. Delete it to start anew, or use its "
                 "settings."
