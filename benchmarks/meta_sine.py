@@ -13,7 +13,7 @@ from recon.learn import meta
 
 RATES = {5: 0.01, 10: 0.02}
 """Learning rate of the pretrained network, the better one for it; that of MAML is 0.01."""
-TESTS = 100
+TESTS = 600
 STEPS = 7000
 # Read off the curves of Finn et al. 2017 (10 shots: figure 3; 5 shots: the appendix), after 0, 1 and 9 steps.
 PUBLISHED = {

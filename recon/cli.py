@@ -247,7 +247,12 @@ def train(folders: tuple[str, ...], config: str | None, **options: Any) -> None:
     metavar="FOLDER[:WEIGHT]",
     help="Images to train on, and how often they are drawn; may be given again.",
 )
-@click.option("--minutes", type=float, required=True, help="Training time, over all runs.")
+@click.option(
+    "--minutes",
+    type=float,
+    required=True,
+    help="Time to find the best steps of problems, over all runs; practice takes some twenty more.",
+)
 @click.option("--out", required=True, metavar="OUT.SAFETENSORS", help="The schedule; card and lessons stand beside.")
 @click.option("--config", metavar="SETTINGS.TOML", help="Network, batch, steps and the like.")
 @click.option("--leg", type=float, metavar="MINUTES", help="Stop this run early; the same command goes on.")

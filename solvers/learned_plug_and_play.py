@@ -40,6 +40,7 @@ from solvers.validation import positive_float, positive_int
 
 OF_PROBLEM = (
     "seen", "evenness", "measured", "noise", "roughness", "start misfit", "amplification", "weakness", "curved",
+    "uneven",
 )  # fmt: skip
 OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
@@ -183,7 +184,9 @@ class LearnedDPIR(TwoProximalMaps):
         evenness, measured = second / first if first > 0 else 0.0, min(samples_a_pixel(operator), 2.0)
         weakness = (1 - evenness) * measured  # what is measured, but faintly
         curved = float(getattr(operator, "curved", False))  # a nonlinear one, near an image
-        return {"seen": first, "evenness": evenness, "measured": measured, "weakness": weakness, "curved": curved}
+        uneven = (1 - curved) * (self._gains is not None)
+        found = {"seen": first, "evenness": evenness, "measured": measured, "weakness": weakness}
+        return found | {"curved": curved, "uneven": uneven}
 
     def init(self, x0: Array) -> LearnedDPIRState:
         spread = arrays.to_float(arrays.norm(x0 - x0.mean())) / math.sqrt(max(arrays.size(x0), 1))

@@ -443,6 +443,32 @@ def test_flat_images_teach_nothing_and_curves_are_known_by_what_is_linear() -> N
     assert np.isin(ends, alone.known[:3]).all()  # the far ones come first
 
 
+def test_uneven_gains_are_a_kind_of_their_own() -> None:
+    """What was learned without them is not said of them."""
+    rng = np.random.default_rng(0)
+    features = rng.uniform(-1, 0, (60, len(FEATURES)))
+    features[:, [FEATURES.index(name) for name in ("curved", "uneven", "share")]] = 0
+    targets = np.full((60, len(BOUNDS)), 0.3)
+    table = Lessons(features, targets, np.ones_like(targets), np.ones(60), np.zeros(60), np.ones(60))
+    schedule = fitted(table, ScheduleSettings(widths=(4,)))
+    known = dict(zip(FEATURES, features[5], strict=True))
+    assert schedule.trust(known) == pytest.approx(1)
+    assert schedule.trust(known | {"uneven": 1.0}) < 1e-5
+
+
+def test_gains_are_uneven_where_each_pixel_has_its_own() -> None:
+    def uneven(operator: Any) -> float:
+        problem = LearnedDPIR(LeastSquares(operator, np.ones(operator.out_shape)), PlugAndPlay(Denoiser()), 0.1)
+        return problem.init(np.eye(8)).problem["uneven"]
+
+    gains = np.linspace(0.5, 1.5, 64).reshape(8, 8)
+    assert uneven(ops.Diagonal(gains)) == 1
+    assert uneven(ops.Identity((8, 8))) == uneven(ops.Blur(np.ones((3, 3)) / 9, (8, 8))) == 0
+    assert uneven(ops.Mask(np.arange(64).reshape(8, 8) % 3 > 0)) == 0
+    curve = LearnedNonlinearDPIR(LeastSquares(ops.Saturation((8, 8), level=2.0), gains), PlugAndPlay(Denoiser()), 0.1)
+    assert curve.init(gains).problem["uneven"] == 0 and curve.init(gains).problem["curved"] == 1
+
+
 def test_levels_that_are_too_low_count_more_where_noise_is_loud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "ROUNDS", 60)
     targets = np.tile([[0.0, 0.5, 0.0, 0.5], [0.0, -0.5, 0.0, -0.5]], (40, 1))  # nothing tells which of the two
