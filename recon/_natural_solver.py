@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from recon._learned_steps import (
+    LEARNED_CURVES,
     LEARNED_NEWTON,
     LEARNED_STEPS,
     BuildProximalNewton,
+    takes_learned_curves,
     takes_learned_newton,
     takes_learned_steps,
 )
@@ -28,9 +30,9 @@ from solvers.errors import OptionError, suggestion
 
 
 def decide_solver(
-    solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[str, Decision]
+    solver: Any, noise: Any, known: bool, prior: Any, operator: Any, decisions: dict[str, Decision]
 ) -> Callable[..., Any]:
-    """A callable (data, prior, strength) -> algorithm."""
+    """A callable (data, prior, strength) -> algorithm; ``known`` is the level of the noise, or an estimate."""
     if callable(solver):
         decisions["solver"] = Decision(getattr(solver, "__name__", repr(solver)), "given")
         return solver
@@ -40,7 +42,7 @@ def decide_solver(
             f"{suggestion(str(solver), SOLVERS)} Pass one of them."
         )
     if solver == "auto":
-        name, reason = natural_solver(noise, prior, operator)
+        name, reason = natural_solver(noise, known, prior, operator)
         build, _ = named_solver(name, noise, prior, operator)
         if reason == LEARNED_NEWTON:
             build = BuildProximalNewton()
@@ -51,8 +53,11 @@ def decide_solver(
     return build
 
 
-def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
+def natural_solver(noise: Any, known: bool, prior: Any, operator: Any) -> tuple[str, str]:
+    """Its name, and the reason."""
     if is_nonlinear(operator):
+        if known and isinstance(noise, Gaussian) and takes_learned_curves(prior, operator):
+            return "learned-nonlinear-dpir", LEARNED_CURVES
         return nonlinear_solver(operator, with_denoiser=denoiser_of(prior) is not None)
     quadratic = isinstance(noise, Gaussian)
     learned = regulariser_solver(prior, noise, operator)

@@ -26,6 +26,11 @@ def is_nonlinear(operator: Any) -> bool:
     return isinstance(operator, Operator) and not isinstance(operator, LinearOperator)
 
 
+def is_curve(operator: Any) -> bool:
+    """Whether each sample is a smooth function of the real pixel at its place, and of no other."""
+    return is_nonlinear(operator) and operator.pointwise and operator.kind == "real" and operator.has_jvp
+
+
 def nonlinear_guess(operator: Any, y: Array) -> Array:
     """The operator's own first guess; else a few steps on the problem linearised at zero, or at one where that is flat.
 

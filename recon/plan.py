@@ -26,7 +26,7 @@ from recon._decide import (
     several,
     undecided,
 )
-from recon._learned_steps import LEARNED_STOP, denoiser_strength, enough_for_start
+from recon._learned_steps import LEARNED, LEARNED_STOP, denoiser_strength, enough_for_start
 from recon._natural_solver import decide_solver
 from recon._plug_and_play import denoiser_of, starts_from_classical
 from recon._regulariser import regulariser_strength
@@ -151,7 +151,7 @@ def prepare(
         own = dict(decisions)
         stop = own.pop("stop")
         whole, tunable = decide_prior(prior, y, bounds, one_band(operator), channel_axis is not None, model, own)
-        build = decide_solver(solver, model, whole, operator, own)
+        build = decide_solver(solver, model, known, whole, operator, own)
         if calibration is not None and calibration.changes and denoiser_of(whole) is not None:
             build = calibration.build(model)
             own["solver"] = Decision("dpir", f"calibrated: {calibration}")
@@ -160,7 +160,7 @@ def prepare(
         number, criterion = decide_strength(strength, tunable, judge, None if several_given else usual, own)
         if strength == "joint":
             require_balance(whole)
-        own["stop"] = Decision(*LEARNED_STOP) if own["solver"].choice == "learned-dpir" else stop
+        own["stop"] = Decision(*LEARNED_STOP) if own["solver"].choice in LEARNED else stop
         return Plan(operator, model, known, whole, build, number, criterion, limit, goal, channel_axis, own, usual)
 
     candidates = tuple(planned(p) for p in several(prior, strength)) if several_given else ()

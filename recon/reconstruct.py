@@ -14,6 +14,7 @@ import numpy as np
 
 from recon import _large
 from recon._arguments import channels_back
+from recon._curves import by_parabolas
 from recon._decide import refuse_for_unknowns
 from recon._first_guess import first_guess
 from recon._memory import shortage
@@ -172,17 +173,25 @@ def reconstruct(
     )  # fmt: skip
 
 
+def _classical(request: Request, before: Plan, adapt: bool, rng: np.random.Generator) -> tuple[Choice | None, Array]:
+    """The image that others start from, and how its strength was chosen."""
+    learned = request.plan.decisions["solver"].choice == "learned-nonlinear-dpir" and not request.candidates
+    if learned and before.sigma_known and request.y.shape == request.operator.out_shape:
+        return None, by_parabolas(request.operator, request.y, before.noise, before.tol)
+    # The probe of both is the same, so that their risks can be compared.
+    classical = replace(request, plan=before, before=None, candidates=())
+    usual = before.tol == request.plan.tol
+    _, choice, found, _ = _run(classical, adapt and usual, copy.deepcopy(rng), None, False)
+    return choice, found.image
+
+
 def _run(
     request: Request, adapt: bool, rng: np.random.Generator, callback: Any, progress: bool
 ) -> tuple[Plan, Choice | None, Solution, float]:
     """The plan as it became, how the strength was chosen, the last solve, and when it began."""
     counted = request.y - background(request.plan.noise)
     if request.before is not None:
-        # The probe of both is the same, so that their risks can be compared.
-        classical = replace(request, plan=request.before, before=None, candidates=())
-        usual = request.before.tol == request.plan.tol
-        _, choice, found, _ = _run(classical, adapt and usual, copy.deepcopy(rng), None, False)
-        request = from_classical(request, choice, found.image)
+        request = from_classical(request, *_classical(request, request.before, adapt, rng))
     start = request.x0 if request.x0 is not None else first_guess(request.operator, counted)
     if is_nonlinear(request.operator) and request.x0 is None:
         start, request = of_several_starts(request, start, rng)

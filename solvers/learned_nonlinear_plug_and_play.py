@@ -87,7 +87,7 @@ class LearnedNonlinearDPIR(Regularised):
 
     def init(self, x0: Array) -> LearnedDPIRState:
         x0 = self.data.start(x0)
-        gain = arrays.to_float(self._gains(x0)[0].mean())  # the largest one may be that of some black pixels
+        gain = arrays.to_float(parabola(self.data, x0)[0].mean())  # the largest one may be that of some black pixels
         return self._near(x0, LAST * self.noise / max(gain, 1e-30)).init(x0)
 
     def restart(self, state: Any, strength: float, item: int | None = None) -> Any:
@@ -116,10 +116,8 @@ class LearnedNonlinearDPIR(Regularised):
 
     def _near(self, u: Array, level: float) -> LearnedDPIR:
         """The linear problem that this one is near an image, with its last level."""
-        gains, pull = self._gains(u)
-        seen = gains > FAINT * gains.max()
-        gains = gains * seen
-        data = LeastSquares(_Gains(gains), gains * u - pull * seen / (gains + ~seen))
+        gains, values = parabola(self.data, u)
+        data = LeastSquares(_Gains(gains), values)
         problem = LearnedDPIR(
             data, self.prior, self.strength, level, self.length, self.noise, self.schedule, FIRST * level, self.turns,
             between=self.between,
@@ -137,11 +135,15 @@ class LearnedNonlinearDPIR(Regularised):
         """What tells the noise that a data step lets through: one for all linear problems."""
         return random_signs(tuple(self.data.operator.out_shape), False)
 
-    def _gains(self, u: Array) -> tuple[Array, Array]:
-        """Gain of each pixel where the data are taken for a parabola, and the gradient of the data."""
-        Fu, J = self.data.operator(u), self.data.operator.linearize(u)
-        slopes = J(1 + 0 * u)
-        return self.data.curvatures(Fu) ** 0.5 * abs(slopes), slopes * self.data.loss_gradient(Fu)
+
+def parabola(data: Any, u: Array) -> tuple[Array, Array]:
+    """Gain of each pixel and what it measures, where ``data`` near an image ``u`` are ``1/2 |gain x - value|^2``."""
+    Fu, J = data.operator(u), data.operator.linearize(u)
+    slopes = J(1 + 0 * u)
+    gains, pull = data.curvatures(Fu) ** 0.5 * abs(slopes), slopes * data.loss_gradient(Fu)
+    seen = gains > FAINT * gains.max()
+    gains = gains * seen
+    return gains, gains * u - pull * seen / (gains + ~seen)
 
 
 def _last_level(state: LearnedDPIRState) -> float:

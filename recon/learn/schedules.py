@@ -79,8 +79,8 @@ PRACTICE = 77
 OFTEN = {"shading": 4.0}
 """How often problems of a family are practised on, over others: `reconstruct` takes these steps on uneven gains, and no
 other family is alike."""
-GRAINY = 0.3
-"""Share of them whose images have grain."""
+GRAINY = 0.5
+"""Share of problems whose images have grain: slices and satellite images that users bring are measured themselves."""
 
 
 @dataclass(frozen=True)
@@ -245,24 +245,21 @@ def _heeded(schedule: LearnedSchedule) -> LearnedSchedule:
 
 def _rehearsals(images: Collection, settings: ScheduleSettings) -> list[list[Exercise]]:
     """Problems other than those of the lessons."""
-    return [_drawn(images, settings, (settings.seed, 1, number)) for number in range(settings.rehearsals)]
-
-
-def _drawn(images: Collection, settings: ScheduleSettings, seed: tuple[int, ...]) -> list[Exercise]:
-    """A batch of problems, all families in turn."""
-    names = list(ALL)
-    return [
-        Exercise.drawn(names[i % len(names)], images, np.random.default_rng((*seed, i)), settings.patch)
-        for i in range(settings.batch)
-    ]
+    numbers = range(settings.rehearsals)
+    return [_drawn(images, settings, (settings.seed, 1, number), settings.batch) for number in numbers]
 
 
 def _practised_on(images: Collection, settings: ScheduleSettings) -> list[Exercise]:
-    """Problems of the practice, all families in turn."""
-    names, seed = list(ALL), PRACTICE + settings.seed
+    """Problems of the practice."""
+    return _drawn(images, settings, (PRACTICE + settings.seed,), settings.problems if settings.practice else 0)
+
+
+def _drawn(images: Collection, settings: ScheduleSettings, seed: tuple[int, ...], count: int) -> list[Exercise]:
+    """So many problems, all families in turn."""
+    names = list(ALL)
     return [
-        Exercise.drawn(names[i % len(names)], images, np.random.default_rng((seed, i)), settings.patch, GRAINY)
-        for i in range(settings.problems if settings.practice else 0)
+        Exercise.drawn(names[i % len(names)], images, np.random.default_rng((*seed, i)), settings.patch, GRAINY)
+        for i in range(count)
     ]
 
 
@@ -398,7 +395,8 @@ def _batch(images: Collection, settings: ScheduleSettings, number: int) -> Lesso
     """Batch ``number`` of lessons: the same however often interrupted."""
     rng = np.random.default_rng((settings.seed, number))
     length = settings.length(rng)
-    return lessons(_drawn(images, settings, (settings.seed, number)), length, settings.ascent, settings.denoiser)
+    exercises = _drawn(images, settings, (settings.seed, number), settings.batch)
+    return lessons(exercises, length, settings.ascent, settings.denoiser)
 
 
 def _write(path: Path, schedule: LearnedSchedule) -> None:

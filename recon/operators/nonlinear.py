@@ -107,8 +107,8 @@ class NonlinearOperator(Operator):
         return self._linearize(x)
 
     def first_guess(self, y: Array) -> Array | None:
-        """An image near the answer, from which a solver starts; None where the operator knows of none."""
-        return None
+        """An image near the answer, from which a solver starts: the inverse. None where the operator knows of none."""
+        return self.inverse(y)
 
     @property
     def rounding(self) -> float:
