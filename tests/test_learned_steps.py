@@ -610,9 +610,10 @@ def test_reconstruct_takes_them_where_they_help_and_says_so() -> None:
     assert "total variation" in info.plan.decisions["start"].choice
     mask = ops.Mask(np.random.default_rng(0).random(truth.shape) < 0.5)
     blur = ops.Blur(np.ones((3, 3)) / 9, truth.shape)
+    assert plan(coarse(truth), coarse, prior="learned").decisions["solver"].choice == "learned-dpir"
     chosen = [
         plan(y, camera, prior="learned", noise=0.01, solver="dpir"),
-        plan(coarse(truth), coarse, prior="learned", noise=0.01),
+        plan(blur(truth), ops.Blur(np.ones((3, 3)) / 9, truth.shape, boundary="reflecting"), prior="learned"),
         plan(mask(truth), mask, prior="learned", noise=0.01),  # where the classical schedule is as good
         plan(blur(truth), blur, prior="learned", noise=0.01),
         plan(y[None], camera, prior="learned", noise=0.01, channel_axis=0),
