@@ -28,7 +28,7 @@ def by_parabolas(operator: Any, y: Array, noise: Any, tol: float | None) -> Arra
 
     data = data_term(operator, y, noise)
     noise = Gaussian(1.0) if isinstance(noise, Poisson) else noise
-    image, known = data.start(first_guess(operator, y)), {}
+    image, known = data.start(first_guess(operator, y)), dict[str, Any]()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a start nothing is claimed
         for _ in range(PASSES):
