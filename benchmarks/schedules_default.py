@@ -1,9 +1,9 @@
 """Where ``reconstruct`` takes learned steps: ``python -m benchmarks.schedules_default [family ...]``.
 
 Problems of ``recon.learn.problems`` on test images (``benchmarks.data``), restored by the learned steps and by the
-classical ones as ``reconstruct`` sets both up: by name, or by itself where a star marks that it takes learned ones. The
-schedule is that of the library, which has seen the family on other images. With the noise level known, and with one that
-is estimated.
+classical ones as ``reconstruct`` sets both up: by name, or by itself where a star marks that it takes learned ones.
+The schedule is that of the library, which has seen the family on other images. With the noise level known, and with one
+that is estimated.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ def compare(family: str, count: int, known: bool) -> None:
     gain, spent = decibels[:, 0] - decibels[:, 1], np.median(seconds[:, 1] / seconds[:, 0])
     print(
         f"{family:>15}{'*' if taken else ' '} noise {'known    ' if known else 'estimated'} "
-        f"classical {decibels[:, 1].mean():.2f}, learned {decibels[:, 0].mean():.2f} dB: {gain.mean():+.2f} on the mean, {gain.min():+.2f} to {gain.max():+.2f}, better on "
-        f"{(gain > 0).sum()} of {count}; {spent:.1f} times as fast",
+        f"classical {decibels[:, 1].mean():.2f}, learned {decibels[:, 0].mean():.2f} dB: {gain.mean():+.2f} on the "
+        f"mean, {gain.min():+.2f} to {gain.max():+.2f}, better on {(gain > 0).sum()} of {count}; "
+        f"{spent:.1f} times as fast",
         flush=True,
     )
 
