@@ -10,6 +10,7 @@ import torch
 
 from recon import plan, reconstruct
 from recon._curves import by_parabolas
+from recon._first_guess import first_guess
 from recon._stages import data_term
 from recon.bench.problems import photograph
 from recon.learn.problems import FAMILIES
@@ -43,6 +44,12 @@ def test_the_parabola_has_the_slope_of_the_data_and_the_curvature_of_gauss_and_n
     np.testing.assert_allclose(gains * (gains * u - values), data.gradient(u), rtol=1e-6, atol=1e-9)
     slopes = (data.operator(u + 1e-6) - data.operator(u - 1e-6)) / 2e-6
     np.testing.assert_allclose(gains**2, data.curvatures(data.operator(u)) * slopes**2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["saturation", "camera"])
+def test_the_first_guess_is_the_inverse(name):
+    operator, _ = CURVES[name]
+    np.testing.assert_allclose(first_guess(operator, operator(PHOTO)), PHOTO, atol=0.02)
 
 
 @pytest.mark.parametrize("name", CURVES)
