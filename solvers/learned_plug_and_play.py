@@ -14,7 +14,8 @@ penalties are in a unit that grows where gains are small, so that dark places ke
 and the share of the data in the answer are learned as well; there ``rho`` weighs the noise against what a denoiser
 leaves. A schedule departs from what suits problems of any kind (``UNTAUGHT``): one for operators that see all, one for
 the others. What it is told are ratios (:mod:`solvers.problem_features`): how much the operator sees, how large the
-noise is, and after each step by how much the image misses the data and what the denoiser removed.
+noise is, what detail of the measurement is more than noise, and after each step by how much the image misses the data
+and what the denoiser removed.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ from solvers._local_mean import local_mean
 from solvers.arrays import Array
 from solvers.errors import ArgumentError
 from solvers.plug_and_play import in_position
-from solvers.problem_features import log_ratio, samples_a_pixel, spectral_moments
+from solvers.problem_features import detail, log_ratio, samples_a_pixel, spectral_moments
 from solvers.regularised import require_strength
 from solvers.splitting import TwoProximalMaps
 from solvers.validation import positive_float, positive_int
 
 OF_PROBLEM = (
     "seen", "evenness", "measured", "noise", "roughness", "start misfit", "amplification", "weakness", "curved",
-    "uneven",
+    "uneven", "detail",
 )  # fmt: skip
 OF_RUN = ("share", "length", "misfit", "removed", "moved", "cosine", "passed")
 FEATURES = OF_PROBLEM + OF_RUN
@@ -199,6 +200,7 @@ class LearnedDPIR(TwoProximalMaps):
             "amplification": (1 - self._of_operator["evenness"]) * noise,
             "roughness": _roughness(x0),
             "start misfit": self._misfit(x0),
+            "detail": detail(self.data.operator, self.data.y, self.noise),
         }
         first = max(first, self.level)
         passed = log_ratio(arrays.to_float(self._passed(self.strength / first**2)), first)

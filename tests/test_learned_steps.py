@@ -55,7 +55,7 @@ from solvers.learned_plug_and_play import (
     UNTAUGHT_PARTIAL,
 )
 from solvers.loop import Status, solve, unroll
-from solvers.problem_features import samples_a_pixel
+from solvers.problem_features import LEAST_DETAIL, detail, samples_a_pixel
 
 SIGMA = 0.03
 UNSAID = ("x0", "bounds", "channel_axis", "max_iter", "tol", "callback")
@@ -219,6 +219,28 @@ def test_the_less_is_measured_the_further_off_is_the_start() -> None:
         assert samples_a_pixel(operator) == pytest.approx(share)
         levels = _learned_steps._levels(operator, operator(np.ones((10, 10))), 0.01)
         assert levels["texture"] == pytest.approx(_learned_steps.TEXTURE / share)
+
+
+@pytest.mark.parametrize("over", [0.3, 1.0, 5.0])
+def test_detail_is_the_grain_of_the_image_over_the_noise(over: float) -> None:
+    rng, identity = np.random.default_rng(0), ops.Identity((300, 300))
+    scene = np.where(np.indices((300, 300)).sum(0) > 250, 100.0, 3.0)  # an edge is no grain
+    noise, own = rng.standard_normal((2, 300, 300))
+    found = detail(identity, scene + noise + over * own, 1.0)
+    assert found == pytest.approx(math.log10(over / LEAST_DETAIL), abs=0.06)
+    assert detail(identity, 1e3 * (scene + noise + over * own), 1e3) == pytest.approx(found)
+    assert detail(identity, scene + noise, 1.0) < 0.35
+
+
+def test_measurements_that_are_no_plane_image_tell_no_detail() -> None:
+    rng = np.random.default_rng(0)
+    shape = (32, 32)
+    for operator in (
+        ops.CartesianMRI(rng.random(shape) < 0.5),
+        ops.SinglePixel(shape, 300),
+        ops.Mask(rng.random(shape) < 0.5),
+    ):
+        assert detail(operator, operator(rng.standard_normal(shape)), 1e-3) == 0.0
 
 
 def test_the_denoiser_sees_the_image_in_other_positions(blurred) -> None:
