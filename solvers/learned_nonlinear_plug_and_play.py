@@ -29,7 +29,9 @@ from solvers.validation import positive_float, positive_int
 
 PARABOLAS = 3  # of one data step
 LAST = 0.9  # last level over the noise behind the mean gain
-MORE = 0.1  # logarithm of the last level over what linear operators taught: parabolas leave a little more
+MORE = 0.1
+"""Logarithm of the level over what linear operators taught, late in the run: parabolas leave a little more. Not in the
+last step, which no other follows: on 54 training problems it is 0.03 dB better so, 0.07 where images have grain."""
 FAINT = 1e-6  # gain over the largest one, below which a pixel says nothing
 
 
@@ -107,8 +109,8 @@ class LearnedNonlinearDPIR(Regularised):
         told = self._near(state.fit, level).before_denoising(state, k)
         for _ in range(PARABOLAS - 1):
             told = self._near(told.fit, level).before_denoising(state, k)
-        more = math.exp(MORE * min(k / max(self.length - 1, 1), 1.0))
-        return replace(told, level=more * told.level)
+        more = MORE * k / max(self.length - 1, 1) if told.answer is None else 0.0
+        return replace(told, level=math.exp(more) * told.level)
 
     def after_denoising(self, state: LearnedDPIRState, x: Array, told: Told) -> LearnedDPIRState:
         """The state with the denoised image."""

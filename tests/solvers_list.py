@@ -18,7 +18,7 @@ from priors import Zero
 from recon import operators as ops
 from recon._solver_checks import HalfSquare
 from solvers import LeastSquares, PoissonLikelihood
-from solvers.learned_nonlinear_plug_and_play import LAST, MORE
+from solvers.learned_nonlinear_plug_and_play import LAST
 from solvers.learned_plug_and_play import UNTAUGHT
 
 
@@ -190,7 +190,7 @@ def learned_nonlinear(steps: int) -> Case:
     noise = 0.5
     level = LAST * noise
     rho = STRENGTH / level**2 * np.exp(UNTAUGHT["penalty"])
-    told = ((level * np.exp(UNTAUGHT["level"])) ** 4 + (noise / (1 + rho)) ** 4) ** 0.5 * np.exp(2 * MORE)
+    told = ((level * np.exp(UNTAUGHT["level"])) ** 4 + (noise / (1 + rho)) ** 4) ** 0.5
     y = _rng().standard_normal(SHAPE)
 
     def build(y: Any) -> Any:
