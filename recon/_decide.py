@@ -13,11 +13,11 @@ from recon._bands import weighted_bands
 from recon._coil_noise import weighted_coils
 from recon._named_priors import NAMES as PRIORS
 from recon._named_priors import named_prior
-from recon._noise_level import estimate_looks
+from recon._noise_level import estimate_looks, sigma_found
 from recon._noise_other import Impulse, Rician, Speckle
 from recon._nonlinear import is_nonlinear
 from recon.decisions import Decision, Plan
-from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working, estimate_sigma
+from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, suggestion
 from solvers.validation import positive_float
@@ -43,15 +43,18 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
             )
             decisions["data term"] = Decision(*working.data_term)
             return working
-        sigma, rounding = estimate_sigma(y, operator), getattr(operator, "rounding", 0.0)
+        (sigma, plain), rounding = sigma_found(y, operator), getattr(operator, "rounding", 0.0)
         if sigma < rounding:
             decisions["noise"] = Decision(f"Gaussian, {rounding:.3g}", "rounding; the measurement shows no more")
             decisions["data term"] = Decision(*LEAST_SQUARES)
             return Working(y, operator, Gaussian(rounding), True, LEAST_SQUARES)
         about = "about" if getattr(operator, "neighbours_alike", True) else "below"
-        decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", "estimated from the measurement")
+        # Where samples mix many pixels, the residual tells the level as well, and what the model gets wrong besides.
+        known = plain and operator.pointwise
+        where = ", where it is free of texture" if known else ""
+        decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", f"estimated from the measurement{where}")
         decisions["data term"] = Decision(*LEAST_SQUARES)
-        return Working(y, operator, Gaussian(sigma), False, LEAST_SQUARES)
+        return Working(y, operator, Gaussian(sigma), known, LEAST_SQUARES)
     if isinstance(noise, str):
         if noise not in NOISES:
             raise OptionError(

@@ -36,7 +36,7 @@ START_TOL = 0.02
 """Distance from its limit, over its norm, at which a classical image is near enough to start from."""
 LEARNED_STEPS = "a denoiser and a closed form of the data: steps as learned on other operators"
 LEARNED = "learned-dpir", "learned-nonlinear-dpir"
-LEARNED_CURVES = "a denoiser, known noise, each sample a curve of one pixel: steps as learned on other operators"
+LEARNED_CURVES = "a denoiser, each sample a curve of one pixel: steps as learned on other operators"
 LEARNED_STOP = "at most 8 steps", "as learned: none that is expected to gain less than 0.01 dB"
 
 
@@ -60,11 +60,7 @@ def takes_learned_steps(prior: Any, operator: Any) -> bool:
 
 
 def takes_learned_curves(prior: Any, operator: Any) -> bool:
-    """Whether they were shown to help a nonlinear operator: plane images of which each sample tells one pixel.
-
-    Only where the noise is known, though: on 16 saturated and 16 gamma-compressed test images an estimate cost as much
-    as they gain.
-    """
+    """Whether they were shown to help a nonlinear operator: plane images of which each sample tells one pixel."""
     return _is_own(prior) and is_curve(operator) and len(operator.in_shape) == 2
 
 

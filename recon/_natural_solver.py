@@ -30,9 +30,9 @@ from solvers.errors import OptionError, suggestion
 
 
 def decide_solver(
-    solver: Any, noise: Any, known: bool, prior: Any, operator: Any, decisions: dict[str, Decision]
+    solver: Any, noise: Any, prior: Any, operator: Any, decisions: dict[str, Decision]
 ) -> Callable[..., Any]:
-    """A callable (data, prior, strength) -> algorithm; ``known`` is the level of the noise, or an estimate."""
+    """A callable (data, prior, strength) -> algorithm."""
     if callable(solver):
         decisions["solver"] = Decision(getattr(solver, "__name__", repr(solver)), "given")
         return solver
@@ -42,7 +42,7 @@ def decide_solver(
             f"{suggestion(str(solver), SOLVERS)} Pass one of them."
         )
     if solver == "auto":
-        name, reason = natural_solver(noise, known, prior, operator)
+        name, reason = natural_solver(noise, prior, operator)
         build, _ = named_solver(name, noise, prior, operator)
         if reason == LEARNED_NEWTON:
             build = BuildProximalNewton()
@@ -53,10 +53,10 @@ def decide_solver(
     return build
 
 
-def natural_solver(noise: Any, known: bool, prior: Any, operator: Any) -> tuple[str, str]:
+def natural_solver(noise: Any, prior: Any, operator: Any) -> tuple[str, str]:
     """Its name, and the reason."""
     if is_nonlinear(operator):
-        if known and isinstance(noise, Gaussian) and takes_learned_curves(prior, operator):
+        if isinstance(noise, Gaussian) and takes_learned_curves(prior, operator):
             return "learned-nonlinear-dpir", LEARNED_CURVES
         return nonlinear_solver(operator, with_denoiser=denoiser_of(prior) is not None)
     quadratic = isinstance(noise, Gaussian)

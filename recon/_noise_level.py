@@ -14,6 +14,13 @@ _MAD_TO_SIGMA = 1.4826  # 1 / Phi^-1(3/4): median absolute deviation of a normal
 _RAYLEIGH_MEDIAN = 1.17741  # sqrt(2 log 2): median modulus of a complex normal variable
 _LOWER_SHARE = 0.4377  # mean of the lower 80 % of squared standard normal variables
 _BLOCK, _QUIET = 8, 0.1  # rows and columns of a block, share of the blocks that is taken for free of texture
+_FREQUENCY = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK))
+_COARSE, _FINE = 7, 10  # of a block, up to which texture shows and from which on noise does
+_SHARES = (1.0, 0.5, 0.25, _QUIET)
+_SLACK = 0.02  # squared, by which coarser frequencies may be above the finest ones where there is noise alone
+_FINEST, _MIDDLE = 12, (0.3, 0.6)  # frequencies, and share of the blocks, by which texture is told from noise
+_LEAST_OF_QUIET = 0.25  # noise in the finest frequencies of the quietest blocks, squared
+_LEAST_BLOCKS, _ENOUGH_BLOCKS, _MOST_BLOCKS = 24, 4000, 20_000
 _KOAY_STEPS = 200  # of a fixed point that is slow where the signal is weak
 _ENOUGH = 200  # samples a median needs to be a level
 _FEW = 100  # and a lower quartile of differences in several directions
@@ -24,9 +31,10 @@ def estimate_sigma(y: Array, operator: Any) -> float:
     """Level of white Gaussian noise in a measurement.
 
     Complex measurements (k-space): from the modulus of the weakest tenth of the neighbourhoods, where there is next to
-    no signal. Real ones: from the median absolute diagonal difference ``(y00 - y01 - y10 + y11) / 2``, which smooth
-    images do not reach (Donoho and Johnstone 1994; Immerkaer 1996). Fine texture is read as noise, so this is an upper
-    estimate on sharp images.
+    no signal. Real ones: from the fine frequencies of the 8 x 8 blocks whose coarse ones are weakest (Ponomarenko et
+    al., IGARSS 2007), which says nothing of their noise: that of one frequency is not that of another. Where those are
+    not white, what texture adds is taken off. Few or scattered samples: from the median absolute diagonal difference
+    ``(y00 - y01 - y10 + y11) / 2``, which smooth images do not reach (Donoho and Johnstone 1994; Immerkaer 1996).
 
     Parameters
     ----------
@@ -36,13 +44,18 @@ def estimate_sigma(y: Array, operator: Any) -> float:
         What measured it; its ``sampling`` and ``informative`` tell where, its ``tile``, if any, after how many rows and
         columns a pixel measures alike.
     """
+    return sigma_found(y, operator)[0]
+
+
+def sigma_found(y: Array, operator: Any) -> tuple[float, bool]:
+    """The level of :func:`estimate_sigma`, and whether it was found where there is no texture."""
     values = _alike(arrays.to_numpy(y), getattr(operator, "tile", None))
     sampling = None if operator.sampling is None else np.broadcast_to(operator.sampling, values.shape)
     told = operator.informative(arrays.to_numpy(y)) if hasattr(operator, "informative") else None
     if told is not None and told.any():  # samples at the end of a range show no noise
         sampling = told if sampling is None else sampling & told
     if np.iscomplexobj(values):
-        return complex_level(values, sampling)
+        return complex_level(values, sampling), False
     return _real_level(values, sampling)
 
 
@@ -87,7 +100,7 @@ def estimate_looks(y: Array, operator: Any) -> float:
     values = arrays.to_numpy(y).real
     logs = np.log(np.where(values > 0, values, 1.0))
     sampling = values > 0 if operator.sampling is None else (values > 0) & operator.sampling
-    variance = _real_level(logs, None if sampling.all() else sampling) ** 2
+    variance = _real_level(logs, None if sampling.all() else sampling)[0] ** 2
     few, many = 0.1, 1e6
     if not polygamma(1, many) < variance < polygamma(1, few):
         return many if variance < 1 else few
@@ -200,7 +213,13 @@ def _alike(y: np.ndarray, tile: tuple[int, int] | None) -> np.ndarray:
     return np.moveaxis(whole, (-3, -1), (-4, -3))
 
 
-def _real_level(y: np.ndarray, sampling: np.ndarray | None) -> float:
+def _real_level(y: np.ndarray, sampling: np.ndarray | None) -> tuple[float, bool]:
+    """Level of the quietest blocks and True; of differences and False where there are too few."""
+    quiet = _quiet_level(y, sampling) if y.ndim > 1 else None
+    return (_differences_level(y, sampling), False) if quiet is None else (quiet, True)
+
+
+def _differences_level(y: np.ndarray, sampling: np.ndarray | None) -> float:
     """Robust level of the diagonal differences, or of others where too few squares are measured."""
     if y.ndim < 2 or min(y.shape[-2:]) < 2:
         return _mad(np.diff(y, axis=-1)) / np.sqrt(2)
@@ -216,6 +235,66 @@ def _real_level(y: np.ndarray, sampling: np.ndarray | None) -> float:
         return float(np.quantile(found, 0.25)) / _LOWER_QUARTILE
     pairs = sampling[..., :-1] & sampling[..., 1:]
     return _mad(np.diff(y, axis=-1)[pairs]) / float(np.sqrt(2)) if pairs.any() else float(np.std(y[sampling]))
+
+
+def _quiet_level(y: np.ndarray, sampling: np.ndarray | None) -> float | None:
+    """Level of the fine frequencies of the quietest blocks, as many as are white and as quiet as the quietest tenth.
+
+    Where none are white, less what texture there is in those. None where too few blocks are measured and alive.
+    """
+    from scipy.fft import dctn
+
+    if min(y.shape[-2:]) < 2 * _BLOCK:
+        return None
+    step, most = _BLOCK // 2, min(max(y.size // _BLOCK**2, _ENOUGH_BLOCKS), _MOST_BLOCKS)
+    while y.size > most * step**2:
+        step += 1
+    blocks = _blocks(y, step)
+    # Where neighbours are equal no noise was measured: what was clipped, filled in or set to zero.
+    alive = (np.diff(blocks, axis=-1) != 0).mean(axis=(-2, -1)) > 0.5
+    if sampling is not None:
+        alive &= _blocks(np.broadcast_to(sampling, y.shape), step).all(axis=(-2, -1))
+    if alive.sum() < _LEAST_BLOCKS:
+        return None
+    waves = dctn(blocks[alive].astype(np.float64, copy=False), axes=(-2, -1), norm="ortho") ** 2
+    texture = waves[:, (_FREQUENCY > 0) & (_FREQUENCY <= _COARSE)].mean(axis=-1)
+    order = np.argsort(texture)
+    found = [_fine_level(waves[order[: max(round(share * len(waves)), _LEAST_BLOCKS)]]) for share in _SHARES]
+    quiet, _, chance = found[-1]
+    alike = [level for level, white, _ in found if white and level <= (1 + _SLACK + chance) * quiet]
+    return math.sqrt(alike[0] if alike else _without_texture(waves[order], texture[order]))
+
+
+def _without_texture(waves: np.ndarray, texture: np.ndarray) -> float:
+    """Squared level of the finest frequencies where there is no texture, if theirs grows as that of coarse ones does.
+
+    Blocks are in the order of their texture.
+    """
+    quiet, loud = (
+        slice(max(round(_QUIET * len(waves)), _LEAST_BLOCKS)),
+        slice(*(round(s * len(waves)) for s in _MIDDLE)),
+    )
+    fine = [_lower_mean(waves[part][:, _FREQUENCY >= _FINEST].reshape(-1)) for part in (quiet, loud)]
+    coarse = [float(texture[part].mean()) for part in (quiet, loud)]
+    if not fine[1] - fine[0] < coarse[1] - coarse[0]:
+        return fine[0]
+    level = (fine[0] * coarse[1] - fine[1] * coarse[0]) / (coarse[1] - coarse[0] - fine[1] + fine[0])
+    return min(max(level, _LEAST_OF_QUIET * fine[0]), fine[0])
+
+
+def _fine_level(waves: np.ndarray) -> tuple[float, bool, float]:
+    """Squared level of the fine frequencies of blocks, whether coarser ones have the same, and its relative error."""
+    coarser, fine = (_COARSE < _FREQUENCY) & (_FREQUENCY < _FINE), _FREQUENCY >= _FINE
+    level, above = (_lower_mean(waves[:, chosen].reshape(-1)) for chosen in (fine, coarser))
+    # Each pixel is in up to four blocks.
+    errors = [math.sqrt(2 * 4 / (len(waves) * chosen.sum())) for chosen in (fine, coarser)]
+    return level, bool(above <= (1 + _SLACK + math.hypot(*errors)) * level), errors[0]
+
+
+def _blocks(y: np.ndarray, step: int) -> np.ndarray:
+    """Blocks of the last two axes, so many rows and columns apart, of all images as one list."""
+    every = np.lib.stride_tricks.sliding_window_view(y, (_BLOCK, _BLOCK), axis=(-2, -1))
+    return every[..., ::step, ::step, :, :].reshape(-1, _BLOCK, _BLOCK)
 
 
 def _second_differences(y: np.ndarray, sampling: np.ndarray) -> np.ndarray:

@@ -122,7 +122,7 @@ def _search(request: Request, start: Array, rng: np.random.Generator, first: flo
     # A few steps of a method for quadratic problems are a regulariser themselves, and hide what the strength does.
     quadratic = all(getattr(term.function, "is_quadratic", False) for term in plan.prior.terms())
     # The risk of a solver that is slow on this operator seems to settle long before it does.
-    natural, _ = natural_solver(plan.noise, plan.sigma_known, plan.prior, request.operator)
+    natural, _ = natural_solver(plan.noise, plan.prior, request.operator)
     quick = plan.decisions["solver"].choice == natural
     problem = Problem(
         request.operator, request.y, plan.noise, plan.sigma_known, builder(plan), start,

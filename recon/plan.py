@@ -151,7 +151,7 @@ def prepare(
         own = dict(decisions)
         stop = own.pop("stop")
         whole, tunable = decide_prior(prior, y, bounds, one_band(operator), channel_axis is not None, model, own)
-        build = decide_solver(solver, model, known, whole, operator, own)
+        build = decide_solver(solver, model, whole, operator, own)
         if calibration is not None and calibration.changes and denoiser_of(whole) is not None:
             build = calibration.build(model)
             own["solver"] = Decision("dpir", f"calibrated: {calibration}")

@@ -6,6 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage import data
 
 from recon import plan, reconstruct
 from recon._held_out import held_back, unseen_nearby
@@ -268,17 +271,54 @@ def test_measured_numbers_are_counted():
 
 @pytest.mark.parametrize("sigma", [0.005, 0.05])
 def test_the_noise_level_of_a_blurred_image_is_found(sigma):
-    from skimage import data
-
     truth = data.camera().astype(np.float64) / 255
     A = Blur(np.ones((7, 7)) / 49, truth.shape)
     y = A(truth) + sigma * np.random.default_rng(0).standard_normal(truth.shape)
     assert estimate_sigma(y, A) == pytest.approx(sigma, rel=0.1)
 
 
-def test_the_noise_level_of_k_space_is_found():
-    from skimage import data
+@pytest.mark.parametrize(("name", "level"), [("grass", 0.05), ("gravel", 0.02), ("brick", 0.01), ("coins", 0.005)])
+def test_texture_is_told_from_noise(name, level):
+    truth = getattr(data, name)()[:256, :256] / 255
+    y = truth + level * np.random.default_rng(0).standard_normal(truth.shape)
+    assert estimate_sigma(y, Identity(y.shape)) == pytest.approx(level, rel=0.15)
 
+
+@settings(max_examples=20)
+@given(st.floats(1e-3, 1e3), st.floats(-1e4, 1e4), st.integers(24, 150), st.integers(24, 150))
+def test_the_level_of_noise_alone_has_its_unit(level, offset, rows, columns):
+    noise = np.random.default_rng(rows).standard_normal((rows, columns))
+    found = estimate_sigma(level * noise + level * offset, Identity(noise.shape))
+    assert found == pytest.approx(level, rel=4.5 / math.sqrt(noise.size) + 0.02)
+    assert found == pytest.approx(level * estimate_sigma(noise, Identity(noise.shape)), rel=1e-3)
+
+
+def test_what_was_filled_in_shows_no_noise():
+    y = data.camera()[:200, :200] / 255 + 0.03 * np.random.default_rng(0).standard_normal((200, 200))
+    y[:, :150] = 0.5  # most of the image
+    seen = np.zeros(y.shape, bool)
+    seen[:, 150:] = True
+    y_elsewhere_loud = np.where(seen, y, 10 * np.random.default_rng(1).standard_normal(y.shape))
+    assert estimate_sigma(y, Identity(y.shape)) == pytest.approx(0.03, rel=0.1)
+    assert estimate_sigma(y_elsewhere_loud, Mask(seen)) == pytest.approx(0.03, rel=0.1)
+    assert estimate_sigma(np.full((64, 64), 3.0), Identity((64, 64))) == 0
+
+
+@pytest.mark.parametrize("prior", ["tv", "learned"])
+def test_an_image_of_unknown_noise_is_restored_as_if_it_were_known(prior):
+    lost = []
+    for i, (name, level) in enumerate((("camera", 0.05), ("grass", 0.04), ("brick", 0.03), ("coins", 0.015))):
+        truth = getattr(data, name)()[100:228, 100:228] / 255
+        y = truth + level * np.random.default_rng(i).standard_normal(truth.shape)
+        told, found = (
+            np.mean((reconstruct(y, Identity(y.shape), prior=prior, noise=noise) - truth) ** 2)
+            for noise in (level, "auto")
+        )
+        lost.append(10 * math.log10(found / told))
+    assert max(lost) < 0.2 and np.mean(lost) < 0.1
+
+
+def test_the_noise_level_of_k_space_is_found():
     rng = np.random.default_rng(0)
     truth = data.camera().astype(np.float64)[::2, ::2] / 255
     A = CartesianMRI(rng.random(truth.shape) < 0.4)
