@@ -18,11 +18,13 @@ from recon._noise_other import Impulse, Rician, Speckle
 from recon._nonlinear import is_nonlinear
 from recon.decisions import Decision, Plan
 from recon.noise import LEAST_SQUARES, Gaussian, NoiseModel, Poisson, PoissonGaussian, Working
+from solvers import arrays
 from solvers.arrays import Array
 from solvers.errors import ArgumentError, DTypeError, OptionError, suggestion
 from solvers.validation import positive_float
 
 NOISES = ("auto", "gaussian", "poisson", "poisson-gaussian", "impulse", "speckle", "rician")
+BLANK = 1e-6  # level of a measurement of zeros
 STRENGTHS = ("auto", "joint", "sure", "gcv", "discrepancy", "whiteness", "l-curve")
 
 
@@ -54,7 +56,7 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
         where = ", where it is free of texture" if known else ""
         decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", f"estimated from the measurement{where}")
         decisions["data term"] = Decision(*LEAST_SQUARES)
-        return Working(y, operator, Gaussian(sigma), known, LEAST_SQUARES)
+        return _with_a_level(Working(y, operator, Gaussian(sigma), known, LEAST_SQUARES))
     if isinstance(noise, str):
         if noise not in NOISES:
             raise OptionError(
@@ -70,10 +72,17 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
             noise = Poisson() if noise == "poisson" else Impulse()
     if not isinstance(noise, NoiseModel):
         noise = Gaussian(noise if np.ndim(noise) else positive_float("noise", noise, zero=True))
-    working = noise.working(y, operator)
+    working = _with_a_level(noise.working(y, operator))
     decisions["noise"] = Decision(str(noise), reason)
     decisions["data term"] = Decision(*working.data_term)
     return working
+
+
+def _with_a_level(working: Working) -> Working:
+    """The problem of a blank frame with next to no noise: its image is zero in any unit, and strengths need one."""
+    if working.model != Gaussian(0.0) or arrays.to_float(arrays.norm(working.y)) > 0:
+        return working
+    return replace(working, model=Gaussian(BLANK), known=True)
 
 
 def decide_prior(

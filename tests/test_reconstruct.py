@@ -330,3 +330,23 @@ def test_the_history_tells_the_residual_over_the_noise(complex_):
     assert info.history["residual"][-1] == pytest.approx(info.residual, rel=1e-3)
     _, poisson = reconstruct(np.abs(y).round(), ops.Identity(y.shape), prior="tv", noise="poisson", return_info=True)
     assert "residual" not in poisson.history and np.isfinite(poisson.history["misfit"]).all()
+
+
+@pytest.mark.parametrize("noise", ["auto", "poisson-gaussian", "rician", "impulse", 0.0, 0.01])
+def test_a_blank_frame_is_a_blank_image(noise):
+    assert not reconstruct(np.zeros((32, 32)), ops.Identity((32, 32)), noise=noise).any()
+
+
+@pytest.mark.parametrize("prior", ["tv", "wavelet", "tikhonov", "learned"])
+@pytest.mark.parametrize(
+    "operator",
+    [
+        ops.Blur(np.ones((3, 3)) / 9, (32, 32)),
+        ops.ParallelBeam((32, 32), angles=12),
+        ops.CartesianMRI(np.random.default_rng(0).random((32, 32)) < 0.5),
+        ops.Saturation((32, 32), level=1.0),
+    ],
+)
+def test_a_blank_measurement_is_a_blank_image(operator, prior):
+    y = np.zeros(operator.out_shape, complex if operator.kind == "complex" else float)
+    assert np.abs(reconstruct(y, operator, prior=prior)).max() < 1e-5
