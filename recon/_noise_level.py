@@ -62,9 +62,6 @@ def sigma_found(y: Array, operator: Any) -> tuple[float, bool]:
 def relative_band_levels(y: Array, operator: Any) -> np.ndarray | None:
     """How the noise levels of bands relate, the mean one being 1; None where the measurement cannot tell.
 
-    From the quietest blocks of fine differences, the same share of each band: what texture adds to a level is not told
-    from noise, and would set bright bands apart from dark ones.
-
     Parameters
     ----------
     y : array
@@ -73,14 +70,10 @@ def relative_band_levels(y: Array, operator: Any) -> np.ndarray | None:
         What measured each of the bands.
     """
     values, ndim = arrays.to_numpy(y), len(operator.out_shape)
-    if np.iscomplexobj(values) or operator.sampling is not None or ndim < 2 or min(values.shape[-2:]) < 4 * _BLOCK:
+    if np.iscomplexobj(values) or operator.sampling is not None or ndim < 2:
         return None
-    squares = (values[..., :-1, :-1] - values[..., :-1, 1:] - values[..., 1:, :-1] + values[..., 1:, 1:]) ** 2
-    rows, columns = (n // _BLOCK for n in squares.shape[-2:])
-    whole = squares[..., : rows * _BLOCK, : columns * _BLOCK]
-    blocks = whole.reshape(*squares.shape[:-2], rows, _BLOCK, columns, _BLOCK).mean(axis=(-3, -1))
-    energy = np.moveaxis(blocks, -ndim - 1, 0).reshape(y.shape[-ndim - 1], -1)
-    levels = np.sqrt(np.quantile(energy, _QUIET, axis=1))
+    found = [_quiet_level(band, None) for band in np.moveaxis(values, -ndim - 1, 0)]
+    levels = np.array([0.0 if level is None else level for level in found])
     return levels / levels.mean() if levels.min() > 0 else None
 
 
