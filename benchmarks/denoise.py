@@ -109,11 +109,16 @@ def sizes() -> None:
 
 
 def bands() -> None:
-    """Colours through principal components and a grey network, beside colour by colour."""
+    """Colours through principal components and a grey network, beside colour by colour; the colour network alone."""
     together = mean_psnr(Denoiser("fast-grey", channels=True), "cbsd68", 25)
     apart = mean_psnr(Denoiser("fast-grey"), "cbsd68", 25)
     print(f"cbsd68 at 25, grey network: principal components {together:.2f} dB, band by band {apart:.2f} dB "
           f"({verdict(together > apart)})", flush=True)  # fmt: skip
+    for level in LEVELS:
+        grey, alone = (
+            mean_psnr(Denoiser(name, channels=True), "cbsd68", level) for name in ("fast-grey", "fast-colour")
+        )
+        print(f"cbsd68 at {level}: grey network alone {grey:.2f} dB, colour network alone {alone:.2f} dB", flush=True)
 
 
 def peers() -> dict[str, Callable[[], object]]:
