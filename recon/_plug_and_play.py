@@ -69,10 +69,12 @@ def from_classical(request: Request, choice: Choice | None, image: Array) -> Req
     y, operator = request.y, request.operator
     known = None if choice is None or request.before is None else (request.before, choice)
     request = replace(request, x0=image, before=None, known=known)
-    if request.plan.sigma_known or is_partial(operator) or choice is None or choice.divergence is None:
+    if request.plan.sigma_known or has_holes(operator) or choice is None or choice.divergence is None:
         return request
     misfit = arrays.to_float(arrays.norm(operator(image) - y)) / math.sqrt(measured_count(operator, y))
-    noise = Gaussian(misfit / math.sqrt(max(1.0 - choice.divergence, LEAST_LEFT)))
+    level = misfit / math.sqrt(max(1.0 - choice.divergence, LEAST_LEFT))
+    # In the quietest part of k-space there is signal besides the noise, and some is left in the residual.
+    noise = Gaussian(min(level, float(request.plan.noise.sigma)) if arrays.is_complex(y) else level)
     plans = [_of_noise(plan, noise, y) for plan in (request.plan, *request.candidates)]
     return replace(request, plan=plans[0], candidates=tuple(plans[1:]))
 
