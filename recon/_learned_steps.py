@@ -43,9 +43,8 @@ LEARNED_STOP = "at most 8 steps", "as learned: none that is expected to gain les
 def takes_learned_steps(prior: Any, operator: Any) -> bool:
     """Whether learned steps of plug-and-play were shown to help: the library's denoiser, plane images, closed forms.
 
-    On blurs whose samples are as fine as the image the classical steps are 0.2 dB better, on missing pixels safer. Of
-    k-space the learned ones are as good in a third of the steps, but only where the noise is known: estimates are too
-    high.
+    On blurs whose samples are as fine as the image the classical steps are as good, on missing pixels safer. Of k-space
+    the learned ones are as good in a third of the steps where the noise is known, and a little worse where it is not.
     """
     from recon.operators import Blur
 
