@@ -126,7 +126,9 @@ class Predicted(Warm):
         if not figures.divergence < INTERPOLATES:
             return None
         balance = BALANCE + BALANCE_FITTED * figures.divergence
-        fitted = balance * self._variance(figures) * figures.divergence * self.count
+        # By the level in the residual though it may be known: that is what balances a prior that is too weak or strong.
+        variance = 1.0 if isinstance(self.problem.noise, Poisson) else level_of(figures) ** 2
+        fitted = balance * variance * figures.divergence * self.count
         if not penalty > 0 < fitted:
             return None
         proposal = strength * fitted / penalty

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
+from skimage.transform import rescale
 
 from recon import plan, reconstruct
 from recon._held_out import held_back, unseen_nearby
@@ -302,6 +303,19 @@ def test_what_was_filled_in_shows_no_noise():
     assert estimate_sigma(y, Identity(y.shape)) == pytest.approx(0.03, rel=0.1)
     assert estimate_sigma(y_elsewhere_loud, Mask(seen)) == pytest.approx(0.03, rel=0.1)
     assert estimate_sigma(np.full((64, 64), 3.0), Identity((64, 64))) == 0
+
+
+@pytest.mark.parametrize("noise", ["auto", "known"])
+@pytest.mark.parametrize("level", [0.02, 0.05])
+def test_the_strength_is_near_the_best_whatever_the_image(noise, level):
+    blocks = np.kron(np.random.default_rng(1).random((4, 4)), np.ones((16, 16)))
+    for truth in (blocks, data.camera()[100:164, 100:164] / 255, rescale(data.shepp_logan_phantom(), 0.16)):
+        y, A = truth + level * np.random.default_rng(0).standard_normal(truth.shape), Identity(truth.shape)
+        sigma = level if noise == "known" else noise
+        x, info = reconstruct(y, A, prior="tv", noise=sigma, return_info=True)
+        grid = info.plan.strength * 1.3 ** np.arange(-4, 5)
+        best = min(np.mean((reconstruct(y, A, prior="tv", noise=sigma, strength=s) - truth) ** 2) for s in grid)
+        assert np.mean((x - truth) ** 2) < 1.12 * best  # half a decibel
 
 
 @pytest.mark.parametrize("prior", ["tv", "learned"])
