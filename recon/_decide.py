@@ -52,7 +52,7 @@ def decide_noise(noise: Any, y: Array, operator: Any, bands: bool, decisions: di
             return Working(y, operator, Gaussian(rounding), True, LEAST_SQUARES)
         about = "about" if getattr(operator, "neighbours_alike", True) else "below"
         # Where samples mix many pixels, the residual tells the level as well, and what the model gets wrong besides.
-        known = plain and operator.pointwise
+        known = plain and (operator.pointwise or operator.selects)
         where = ", where it is free of texture" if known else ""
         decisions["noise"] = Decision(f"Gaussian, {about} {sigma:.3g}", f"estimated from the measurement{where}")
         decisions["data term"] = Decision(*LEAST_SQUARES)

@@ -9,6 +9,7 @@ import numpy as np
 
 from recon._coil_noise import coil_axis, scanner_of
 from recon._nonlinear import is_nonlinear
+from recon._plug_and_play import share_measured
 from recon._predicted import Figures, Predicted, as_if_seen_alike, expected_precision
 from recon._selection_problem import Problem
 from recon.noise import Poisson
@@ -33,12 +34,13 @@ class SeenAndUnseen(Predicted):
 
     def __init__(self, problem: Problem, rng: np.random.Generator):
         operator, y = problem.operator, problem.y
-        measured = np.broadcast_to(operator.sampling, operator.out_shape)
+        measured = np.broadcast_to(True if operator.sampling is None else operator.sampling, operator.out_shape)
         back = held_back(measured, operator, rng)
         self.seen = arrays.asarray(measured & ~back, y)
         self.nearby = not operator.selects  # a pixel held out comes back as a whole, and those around it follow slowly
         super().__init__(replace(problem, operator=operator.with_sampling(measured & ~back), y=y * self.seen), rng)
-        self.whole, self.share = problem, float(measured.mean())
+        picked = operator.selects and operator.sampling is None  # one colour of each pixel
+        self.whole, self.share = problem, share_measured(operator) if picked else float(measured.mean())
         unseen = arrays.asarray(back * (1.0 if operator.selects else unseen_nearby(measured)), y)
         alike = arrays.size(y) // back.size * (2 if arrays.is_complex(y) else 1)
         self.unseen_count = max(alike * arrays.to_float(unseen.sum()), TINY)

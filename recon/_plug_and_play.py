@@ -69,7 +69,8 @@ def from_classical(request: Request, choice: Choice | None, image: Array) -> Req
     y, operator = request.y, request.operator
     known = None if choice is None or request.before is None else (request.before, choice)
     request = replace(request, x0=image, before=None, known=known)
-    if request.plan.sigma_known or has_holes(operator) or choice is None or choice.divergence is None:
+    picked = is_partial(operator) and not arrays.is_complex(y)  # pixels: their residual says nothing of those between
+    if request.plan.sigma_known or picked or choice is None or choice.divergence is None:
         return request
     misfit = arrays.to_float(arrays.norm(operator(image) - y)) / math.sqrt(measured_count(operator, y))
     level = misfit / math.sqrt(max(1.0 - choice.divergence, LEAST_LEFT))

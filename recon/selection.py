@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from recon._held_out import SeenAndUnseen
+from recon._plug_and_play import is_partial
 from recon._predicted import Predicted, gcv, level_of
 from recon._search import Trial, minimise
 from recon._selection_problem import Choice, Problem, measured_count
@@ -96,6 +97,4 @@ def natural_criterion(operator: Any, noise: Any, sigma_known: bool) -> str:
     Predicted risk where it mixes the whole image, also held-out samples where it picks some: of pixels, of k-space.
     """
     predicted = "sure" if sigma_known or isinstance(noise, Poisson) else "gcv"
-    if operator.sampling is None or bool(np.all(operator.sampling)):
-        return predicted
-    return "seen and unseen"
+    return "seen and unseen" if is_partial(operator) else predicted

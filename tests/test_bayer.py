@@ -57,6 +57,15 @@ def test_demosaicing_beats_bilinear_interpolation():
     assert psnr(truth, reconstruct(y, A, prior="tv")) > psnr(truth, bilinear(y, A)) + 0.5
 
 
+@pytest.mark.parametrize("noise", ["auto", 0.01])
+def test_of_the_priors_the_one_that_fills_in_colours_is_taken(noise):
+    truth = np.moveaxis(data.astronaut()[20:148, 170:298], -1, 0).astype(np.float32) / 255
+    A = Bayer(truth.shape[1:])
+    y = A(truth) + 0.01 * np.random.default_rng(1).standard_normal(truth.shape[1:], dtype=np.float32)
+    either = [psnr(truth, reconstruct(y, A, noise=noise, prior=prior)) for prior in ("tv", "learned")]
+    assert psnr(truth, reconstruct(y, A, noise=noise)) > max(either) - 0.1
+
+
 def test_wrong_patterns_and_shapes_say_what_is_wrong():
     with pytest.raises(OptionError, match=r"pattern is 'rggb'.*Did you mean 'RGGB'"):
         Bayer((4, 4), "rggb")
